@@ -1,0 +1,178 @@
+package config
+
+import (
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+// Setting is one thing that an operator can set.
+type Setting struct {
+	Name    string // of the environment variable
+	Default string // as it would be written; "" when there is none
+	Doc     string // one or two sentences: what, unit, range
+	// Secret settings are redacted when printed, can be given as NAME_FILE, and
+	// have only the _FILE form as a flag, since arguments can be read by others.
+	Secret bool
+
+	set func(c *Config, value string) error // a rule as error, never with the value
+	get func(c *Config) string              // for `config print`; not called for unset secrets
+}
+
+// Settings returns the table of all settings, in the order of the docs.
+func Settings() []Setting {
+	return append(storageSettings(), append(workerSettings(), accessSettings()...)...)
+}
+
+func storageSettings() []Setting {
+	return []Setting{
+		{
+			Name: "SEALPOST_REDIS_URL", Default: "redis://127.0.0.1:6379/0", Secret: true,
+			Doc: "Where Redis is: `redis://[user:password@]host[:6379][/db]`, `rediss://` for TLS, `redis+sentinel://h1,h2/master[/db]`, `redis+cluster://h1,h2`, and `rediss+sentinel://`, `rediss+cluster://`. Sentinels with a login of their own: `?sentinel_username=..&sentinel_password=..`. Special characters of a password are percent-escaped.",
+			set: func(c *Config, v string) (err error) { c.Redis, err = parseRedis(v); return err },
+			get: func(c *Config) string { return c.Redis.String() },
+		},
+		{
+			Name: "SEALPOST_MASTER_KEY", Secret: true,
+			Doc: "The key that wraps the keyring: base64 of 32 bytes, or a Tink keyset as JSON.",
+			set: func(c *Config, v string) error { c.MasterKey = redact.New(v); return nil },
+			get: func(c *Config) string { return secretText(c.MasterKey) },
+		},
+		{
+			Name: "SEALPOST_KEK",
+			Doc:  "URI of a key in a KMS, instead of the master key. Not in this release.",
+			set: func(*Config, string) error {
+				return rule("KMS keys are not supported yet; use SEALPOST_MASTER_KEY_FILE")
+			},
+			get: func(*Config) string { return "" },
+		},
+		{
+			Name: "SEALPOST_DURABILITY", Default: "memory",
+			Doc: "What an enqueue waits for. This release: `memory`, the answer of Redis. How soon Redis writes to disk is its `appendfsync`.",
+			set: func(c *Config, v string) error { return setDurability(&c.Durability, v) },
+			get: func(c *Config) string { return c.Durability },
+		},
+		intSetting("SEALPOST_PARTITIONS", "1", 1, 256,
+			"Queue partitions, each one slot of a Redis Cluster; 1 is right for a single Redis. All processes must agree.",
+			func(c *Config) *int { return &c.Partitions }),
+		{
+			Name: "SEALPOST_QUEUE_MAX", Default: "10000000",
+			Doc: "Jobs that may wait in one partition; over it, an enqueue is refused with `full`. 1 to 1000000000.",
+			set: func(c *Config, v string) error {
+				n, err := parseInt(v, 1, 1_000_000_000)
+				c.QueueMax = int64(n)
+				return err
+			},
+			get: func(c *Config) string { return strconv.FormatInt(c.QueueMax, 10) },
+		},
+		durationSetting("SEALPOST_LOG_RETENTION", "24h", time.Minute, 720*time.Hour,
+			"How long the attempts of a finished job can be looked up. 1m to 720h.",
+			func(c *Config) *time.Duration { return &c.LogRetention }),
+	}
+}
+
+func workerSettings() []Setting {
+	return []Setting{
+		{
+			Name: "SEALPOST_ROLES", Default: "worker,api",
+			Doc: "What this process does: `worker`, `api`, or both.",
+			set: func(c *Config, v string) (err error) { c.Roles, err = parseRoles(v); return err },
+			get: func(c *Config) string { return c.Roles.String() },
+		},
+		intSetting("SEALPOST_SLOTS", "256", 1, 10_000,
+			"Jobs at once in this process. 1 to 10000.", func(c *Config) *int { return &c.Slots }),
+		intSetting("SEALPOST_LANE_SLOTS", "32", 1, 10_000,
+			"Jobs at once for one destination, so that a slow server cannot hold more than its share. From SEALPOST_SLOTS on, no limit.",
+			func(c *Config) *int { return &c.LaneSlots }),
+		durationSetting("SEALPOST_LEASE", "60s", 5*time.Second, time.Hour,
+			"How long a claim lasts that is not renewed: when the jobs of a killed worker come back. 5s to 1h.",
+			func(c *Config) *time.Duration { return &c.Lease }),
+		durationSetting("SEALPOST_GRACE", "25s", 0, time.Hour,
+			"How long running jobs may go on after SIGTERM. Up to 1h; 0 cancels them at once, and nothing is lost. Below the 30s after which Kubernetes kills a pod.",
+			func(c *Config) *time.Duration { return &c.Grace }),
+		intSetting("SEALPOST_MAX_ATTEMPTS", "12", 1, 1000,
+			"Tries before a job is dead, unless the job says otherwise. 1 to 1000.",
+			func(c *Config) *int { return &c.MaxAttempts }),
+		{
+			Name: "SEALPOST_ALLOW_NET",
+			Doc:  "What senders may reach although it is private, comma separated: CIDRs (`10.1.0.0/16`), addresses, `host:port` (a mail relay in the LAN, an emulator).",
+			set:  func(c *Config, v string) (err error) { c.AllowNet, err = parseAllowNet(v); return err },
+			get:  func(c *Config) string { return c.AllowNet },
+		},
+	}
+}
+
+func accessSettings() []Setting {
+	return []Setting{
+		textSetting("SEALPOST_API_ADDR", "127.0.0.1:8080", "Where the API listens, `host:port`.",
+			checkAddr, func(c *Config) *string { return &c.APIAddr }),
+		textSetting("SEALPOST_API_TLS_CERT", "", "PEM file with the API's certificate chain. Needs SEALPOST_API_TLS_KEY.",
+			checkPath, func(c *Config) *string { return &c.APITLSCert }),
+		textSetting("SEALPOST_API_TLS_KEY", "", "PEM file with its private key.",
+			checkPath, func(c *Config) *string { return &c.APITLSKey }),
+		{
+			Name: "SEALPOST_OPS_ADDR", Default: "127.0.0.1:9464",
+			Doc: "Where `/metrics`, `/livez` and `/readyz` are, `host:port`; `off` for nowhere.",
+			set: func(c *Config, v string) error { return setOps(&c.OpsAddr, v) },
+			get: func(c *Config) string { return orOff(c.OpsAddr) },
+		},
+		{
+			Name: "SEALPOST_LOG_LEVEL", Default: "info",
+			Doc: "The lowest level that is logged: `debug`, `info`, `warn`, `error`. Debug has a line for each job.",
+			set: func(c *Config, v string) error { return setLevel(&c.LogLevel, v) },
+			get: func(c *Config) string { return levelName(c.LogLevel) },
+		},
+		textSetting("SEALPOST_LOG_FORMAT", "json", "`json` or `text`.",
+			oneOf("json", "text"), func(c *Config) *string { return &c.LogFormat }),
+		textSetting("SEALPOST_URL", "http://127.0.0.1:8080", "For client commands: where the API is.",
+			checkURL, func(c *Config) *string { return &c.URL }),
+		{
+			Name: "SEALPOST_TOKEN", Secret: true,
+			Doc: "For client commands: who asks, a token of `sealpost token create`.",
+			set: func(c *Config, v string) error { return setToken(&c.Token, v) },
+			get: func(c *Config) string { return secretText(c.Token) },
+		},
+	}
+}
+
+func intSetting(name, def string, low, high int, doc string, field func(*Config) *int) Setting {
+	return Setting{
+		Name: name, Default: def, Doc: doc,
+		set: func(c *Config, v string) (err error) { *field(c), err = parseInt(v, low, high); return err },
+		get: func(c *Config) string { return strconv.Itoa(*field(c)) },
+	}
+}
+
+func durationSetting(name, def string, low, high time.Duration, doc string, field func(*Config) *time.Duration) Setting {
+	return Setting{
+		Name: name, Default: def, Doc: doc,
+		set: func(c *Config, v string) (err error) { *field(c), err = parseDuration(v, low, high); return err },
+		get: func(c *Config) string { return field(c).String() },
+	}
+}
+
+func textSetting(name, def, doc string, check func(string) error, field func(*Config) *string) Setting {
+	return Setting{
+		Name: name, Default: def, Doc: doc,
+		set: func(c *Config, v string) error { *field(c) = v; return check(v) },
+		get: func(c *Config) string { return *field(c) },
+	}
+}
+
+// levelName is how a level is written in the settings.
+func levelName(l slog.Level) string {
+	for name, level := range levels() {
+		if level == l {
+			return name
+		}
+	}
+	return l.String()
+}
+
+func levels() map[string]slog.Level {
+	return map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+}
