@@ -68,4 +68,3 @@ type advised struct {
 
 func (e *advised) Error() string { return e.err.Error() + ": " + e.advice }
 func (e *advised) Unwrap() error { return e.err }
-

@@ -1,0 +1,201 @@
+package actions
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sealpost/sealpost/queue"
+)
+
+// Decode reads the JSON object raw into dst, a pointer to a struct whose fields
+// carry json tags. It is stricter than encoding/json: names count letter by
+// letter, a name that the struct does not have or that stands twice is an
+// error, and so are null and bytes that are not UTF-8. The error is
+// [queue.Permanent], names kind and field, and never holds a value: the field
+// could have been meant for a secret.
+func Decode(kind string, raw json.RawMessage, dst any) error {
+	if err := decode(raw, reflect.ValueOf(dst).Elem()); err != nil {
+		return queue.Permanent(fmt.Errorf("%s: %w", kind, err))
+	}
+	return nil
+}
+
+// decode fills the struct v from the object raw.
+func decode(raw json.RawMessage, v reflect.Value) error {
+	if !utf8.Valid(raw) {
+		return errors.New("the action is not valid UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return errors.New("want a JSON object")
+	}
+	fields := fieldsOf(v)
+	seen := map[string]bool{}
+	for dec.More() {
+		t, err := dec.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return errors.New("not valid JSON")
+		}
+		field, known := fields[name]
+		switch {
+		case !known:
+			return fmt.Errorf("unknown field %s (known fields: %s)", quoteName(name), names(fields))
+		case seen[name]:
+			return fmt.Errorf("field %q stands twice", name)
+		}
+		seen[name] = true
+		if err := decodeField(dec, field); err != nil {
+			return fmt.Errorf("field %q: %w", name, err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return errors.New("not valid JSON")
+	}
+	return nil
+}
+
+// decodeField reads the next value into field.
+func decodeField(dec *json.Decoder, field reflect.Value) error {
+	var value json.RawMessage
+	if err := dec.Decode(&value); err != nil {
+		return errors.New("not valid JSON")
+	}
+	if string(value) == "null" {
+		return fmt.Errorf("want %s, got null", wanted(field.Type()))
+	}
+	inner := json.NewDecoder(bytes.NewReader(value))
+	inner.DisallowUnknownFields()
+	if err := inner.Decode(field.Addr().Interface()); err != nil {
+		// The text of err can hold the value: only the kinds are ours to tell.
+		return fmt.Errorf("want %s, got %s", wanted(field.Type()), jsonKind(value))
+	}
+	return nil
+}
+
+// fieldsOf maps JSON names to the fields of a struct.
+func fieldsOf(v reflect.Value) map[string]reflect.Value {
+	fields := make(map[string]reflect.Value, v.NumField())
+	for f := range v.Type().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name != "" && name != "-" {
+			fields[name] = v.FieldByIndex(f.Index)
+		}
+	}
+	return fields
+}
+
+// names lists the fields for an error message.
+func names(fields map[string]reflect.Value) string {
+	list := make([]string, 0, len(fields))
+	for name := range fields {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// wanted says in words what a field of this type takes.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		if t.Elem().Kind() == reflect.String {
+			return "an array of texts"
+		}
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
+}
+
+// jsonKind says in words what a JSON value is.
+func jsonKind(value json.RawMessage) string {
+	switch value[0] {
+	case '"':
+		return "a text"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case 't', 'f':
+		return "true or false"
+	}
+	return "a number"
+}
+
+// maxName is how much of a name from a job an error message repeats.
+const maxName = 64 // bytes
+
+// quoteName quotes a name that came with a job, cut to maxName bytes.
+func quoteName(name string) string {
+	if len(name) <= maxName {
+		return fmt.Sprintf("%q", name)
+	}
+	cut := maxName
+	for cut > 0 && !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return fmt.Sprintf("%q...", name[:cut])
+}
+
+// CheckText reports text that no message can carry: bytes that are not UTF-8
+// and NUL, which mail servers and queues refuse or cut at. The error says the
+// place and never holds the text.
+func CheckText(s string) error {
+	if !utf8.ValidString(s) {
+		return errors.New("is not valid UTF-8")
+	}
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		return fmt.Errorf("has a NUL at byte %d", i)
+	}
+	return nil
+}
+
+// CheckLine reports text that cannot be one line of a header: what CheckText
+// refuses, and every control character. CR and LF would begin a new header
+// (header injection), and others are shown differently by every reader.
+func CheckLine(s string) error {
+	if err := CheckText(s); err != nil {
+		return err
+	}
+	for i, r := range s {
+		if isControl(r) {
+			return fmt.Errorf("has a control character (U+%04X) at byte %d", r, i)
+		}
+	}
+	return nil
+}
+
+// isControl reports C0, DEL, C1 and the two Unicode line ends.
+func isControl(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029'
+}
+
+// IsSecretRef reports whether s can be the id (24 hex) or the key of a secret.
+// What is neither may be a value that was put there by mistake, so errors do
+// not repeat it.
+func IsSecretRef(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for _, r := range s {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
+			continue
+		}
+		return false
+	}
+	return true
+}
