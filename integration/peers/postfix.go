@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -148,9 +149,21 @@ func (p *Postfix) certify(hosts []string) error {
 	return nil
 }
 
-// start runs Postfix in the foreground and waits for both listeners.
+// start runs Postfix' master as a child of ours and waits for both listeners.
+// "postfix start-fg" would leave a shell between us and it, which does not pass
+// a signal on.
 func (p *Postfix) start() error {
-	proc, err := StartProcess(exec.Command("postfix", "-c", p.path("etc"), "start-fg"), p.path("out"))
+	// Makes the queue's directories, too.
+	if out, err := exec.Command("postfix", "-c", p.path("etc"), "check").CombinedOutput(); err != nil {
+		return fmt.Errorf("check Postfix' configuration: %w: %s", err, out)
+	}
+	out, err := exec.Command("postconf", "-c", p.path("etc"), "-h", "daemon_directory").Output()
+	if err != nil {
+		return fmt.Errorf("find Postfix' programs: %w", err)
+	}
+	master := exec.Command(filepath.Join(strings.TrimSpace(string(out)), "master"), "-c", p.path("etc"), "-s")
+	master.Env = append(os.Environ(), "MAIL_CONFIG="+p.path("etc"))
+	proc, err := StartProcess(master, p.path("out"))
 	if err != nil {
 		return err
 	}
