@@ -83,6 +83,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		{"a command as a library", "integration/x/a.go", "package x\nimport _ \"github.com/sealpost/sealpost/cmd/sealpost\"", house.Imports, "imports a command"},
 		{"a long file", "queue/a.go", "package queue\n" + strings.Repeat("\n", 400), house.Sizes, "401 lines"},
 		{"a long function", "queue/a.go", long, house.Sizes, "F has 62 lines"},
+		{"a long test", "queue/a_test.go", long, house.Sizes, "F has 62 lines"},
 		{"a wide interface", "queue/a.go", "package queue\ntype i interface{ A(); B(); C(); D() }", house.Sizes, "4 methods"},
 		{"an exported name alone", "queue/a.go", "// Package queue is.\npackage queue\nfunc Open() {}", house.Comments, "exported Open"},
 		{"a package alone", "queue/a.go", "package queue", house.Comments, "package has no doc comment"},
@@ -118,6 +119,17 @@ func TestRightImportsPass(t *testing.T) {
 		if found := house.Imports([]house.File{f}); len(found) != 0 {
 			t.Errorf("%s importing %s got %v, want nothing", path, imports, found)
 		}
+	}
+}
+
+func TestRowsOfATestTableAreNoCode(t *testing.T) {
+	rows := "package queue\n\nfunc TestF() {\n\t_ = []int{\n" + strings.Repeat("\t\t1,\n", 80) + "\t}\n}\n"
+	f, err := house.Parse("queue/a_test.go", rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := house.Sizes([]house.File{f}); len(found) != 0 {
+		t.Errorf("got %v, want nothing", found)
 	}
 }
 
