@@ -21,8 +21,13 @@ import (
 // for here, long enough not to take a core away from it.
 const step = 20 * time.Millisecond
 
+// ErrHopeless ends a [Wait] at once when the error of its check wraps it: what
+// is waited for can no longer come.
+var ErrHopeless = errors.New("it cannot come any more")
+
 // Wait calls check at once and then each 20 ms until it returns nil. After
-// limit it returns the last error of check, wrapped with what was waited for.
+// limit, or with [ErrHopeless] at once, it returns the last error of check,
+// wrapped with what was waited for.
 func Wait(limit time.Duration, what string, check func() error) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
@@ -32,6 +37,9 @@ func Wait(limit time.Duration, what string, check func() error) error {
 		err := check()
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, ErrHopeless) {
+			return fmt.Errorf("wait for %s: %w", what, err)
 		}
 		select {
 		case <-deadline.C:

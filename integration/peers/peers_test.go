@@ -217,3 +217,10 @@ func deliver(c *smtp.Client, pw, text string) error {
 	}
 	return c.Quit()
 }
+
+func TestWaitStopsWhenItIsHopeless(t *testing.T) {
+	err := peers.Wait(time.Hour, "the moon", func() error { return fmt.Errorf("blown up: %w", peers.ErrHopeless) })
+	if !errors.Is(err, peers.ErrHopeless) {
+		t.Errorf("got %v, want ErrHopeless", err)
+	}
+}

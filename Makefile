@@ -1,0 +1,81 @@
+# Everything a developer does here, one target each; "make" alone lists them.
+
+GO      ?= go
+BIN     ?= bin/sealpost
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# How long one fuzz target runs, and the time limit of one test package.
+FUZZTIME ?= 1m
+TIMEOUT  ?= 15m
+
+.DEFAULT_GOAL := help
+.PHONY: help build dev test cover check fmt vet staticcheck house reveals race fuzz \
+	bench bench-check chaos chaos-long install-test-deps clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the program, stripped, in bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sealpost
+
+dev: build ## the main job on this machine, in memory: mail, SQS, tokens; stays up
+	@exec $(BIN) dev
+
+test: install-test-deps ## all tests with the race detector; the last line counts them
+	@sh integration/deps.sh report
+	$(GO) vet ./...
+	@$(GO) test -race -count=1 -timeout $(TIMEOUT) -json ./... | $(GO) run ./integration/cmd/count
+
+race: ## the tests of PKG only, with the race detector: make race PKG=./queue/...
+	$(GO) test -race -count=1 -timeout $(TIMEOUT) $(or $(PKG),./...)
+
+cover: ## coverage of the tests, as cover.html
+	$(GO) test -count=1 -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -html=cover.out -o cover.html
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+check: fmt vet staticcheck house ## format, vet, staticcheck, imports, sizes, comments, reveals
+
+fmt: ## fails if gofmt would change a file
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+
+vet: ## go vet
+	$(GO) vet ./...
+
+staticcheck: ## staticcheck, at the version of go.mod
+	$(GO) tool staticcheck ./...
+
+house: ## who imports whom, sizes, comments, where values are revealed
+	$(GO) test -count=1 ./integration/house
+
+reveals: ## rewrites docs/reveals.txt, the list of places that reveal a value
+	$(GO) test -count=1 -run TestReveals ./integration/house -update
+	@git diff --stat -- docs/reveals.txt
+
+fuzz: ## each fuzz target for FUZZTIME (1m)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench: ## the queue beside asynq on one Redis; rewrites docs/bench/queue.*
+	cd integration/bench && $(GO) run . -out ../../docs/bench
+
+bench-check: ## the benchmark still builds and runs, with few jobs
+	cd integration/bench && $(GO) run . -jobs 2000 -rounds 1
+
+chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
+	$(GO) run ./integration/cmd/chaos
+
+chaos-long: ## the same with 300,000 jobs and four workers
+	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4
+
+install-test-deps: ## redis-server, Postfix and SASL tools, by apt as root
+	@sh integration/deps.sh install
+
+clean: ## what make has made, but for the cache of npm packages
+	rm -rf bin cover.out cover.html
