@@ -63,10 +63,10 @@ fuzz: ## each fuzz target for FUZZTIME (1m)
 	done
 
 bench: ## the queue beside asynq on one Redis; rewrites docs/bench/queue.*
-	cd integration/bench && $(GO) run . -out ../../docs/bench
+	cd integration/bench && $(GO) run -mod=mod . -out ../../docs/bench
 
 bench-check: ## the benchmark still builds and runs, with few jobs
-	cd integration/bench && $(GO) run . -jobs 2000 -rounds 1
+	cd integration/bench && $(GO) run -mod=mod . -jobs 2000 -rounds 1
 
 chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
 	$(GO) run ./integration/cmd/chaos
