@@ -1,0 +1,54 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/sealpost/sealpost/queue"
+)
+
+// Body limits and timeouts of the routes.
+const (
+	noBody    = 4 << 10  // bytes; some clients send {} with everything
+	smallBody = 64 << 10 // a secret's value has at most some KiB
+	idsBody   = 256 << 10
+	jobsBody  = 16 << 20 // a batch; one job may have queue.MaxJobBytes
+
+	quick    = 10 * time.Second // a few round trips to Redis
+	bulk     = time.Minute      // thousands of jobs
+	longPoll = maxWait + quick
+	testTime = time.Minute // a dial, TLS and a login at a slow server
+)
+
+// A batch must be able to hold some jobs of full size.
+var _ [jobsBody - 8*queue.MaxJobBytes]struct{}
+
+// routes is the table of everything the API listener answers.
+func routes() []route {
+	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	return []route{
+		{get, "/info", anyToken, noBody, quick, (*API).whoAmI},
+
+		{post, "/jobs", canSend, jobsBody, bulk, (*API).sendJobs},
+		{get, "/jobs", canRead, noBody, quick, (*API).listJobs},
+		{get, "/jobs/{id}", canRead, noBody, longPoll, (*API).showJob},
+		{del, "/jobs/{id}", canSend, noBody, quick, (*API).cancelJob},
+
+		{get, "/secrets", canWatch, noBody, quick, (*API).listSecrets},
+		{post, "/secrets", isAdmin, smallBody, quick, (*API).createSecret},
+		{get, "/secrets/{id}", canWatch, noBody, quick, (*API).showSecret},
+		{put, "/secrets/{id}", isAdmin, smallBody, quick, (*API).updateSecret},
+		{del, "/secrets/{id}", isAdmin, noBody, quick, (*API).deleteSecret},
+		{post, "/secrets/{id}/test", isAdmin, noBody, testTime, (*API).testSecret},
+
+		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
+		{get, "/parked", canWatch, noBody, quick, (*API).listParked},
+		{post, "/parked/release", isAdmin, noBody, bulk, (*API).releaseParked},
+		{get, "/dead", canWatch, noBody, quick, (*API).listDead},
+		{post, "/dead/retry", isAdmin, idsBody, bulk, (*API).retryDead},
+		{del, "/dead", isAdmin, idsBody, bulk, (*API).removeDead},
+
+		{get, "/tokens", isAdmin, noBody, quick, (*API).listTokens},
+		{get, "/audit", isAdmin, noBody, quick, (*API).listAudit},
+	}
+}
