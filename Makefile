@@ -23,9 +23,9 @@ dev: build ## the main job on this machine, in memory: mail, SQS, tokens; stays 
 	@exec $(BIN) dev
 
 test: install-test-deps ## all tests with the race detector; the last line counts them
-	@sh integration/deps.sh report
 	$(GO) vet ./...
-	@$(GO) test -race -count=1 -timeout $(TIMEOUT) -json ./... | $(GO) run ./integration/cmd/count
+	@eval "$$(sh integration/deps.sh env)"; sh integration/deps.sh report; \
+	$(GO) test -race -count=1 -timeout $(TIMEOUT) -json ./... | $(GO) run ./integration/cmd/count
 
 race: ## the tests of PKG only, with the race detector: make race PKG=./queue/...
 	$(GO) test -race -count=1 -timeout $(TIMEOUT) $(or $(PKG),./...)

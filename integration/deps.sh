@@ -3,6 +3,7 @@
 #
 #   integration/deps.sh install    what is missing, by apt when run as root
 #   integration/deps.sh report     which provider each suite will run on
+#   integration/deps.sh env        variables for the tests in containers, for eval
 #
 # SEALPOST_TEST_INSTALL=no keeps install from installing.
 set -eu
@@ -41,6 +42,21 @@ install() {
 	rm -f "$log"
 }
 
+# env chooses the image of Redis: what the caller says, else redis:7 if it is
+# here or can be pulled, else one made of this machine's own redis-server. Where
+# nothing can be pulled the reaper of testcontainers, an image too, stays off;
+# the tests remove their containers themselves.
+env_lines() {
+	docker version >/dev/null 2>&1 || return 0
+	if [ -n "${SEALPOST_TEST_REDIS_IMAGE:-}" ] || docker image inspect redis:7 >/dev/null 2>&1 ||
+		timeout 60 docker pull -q redis:7 >/dev/null 2>&1; then
+		return 0
+	fi
+	if image=$(sh integration/docker/make-image.sh); then
+		echo "export SEALPOST_TEST_REDIS_IMAGE=$image TESTCONTAINERS_RYUK_DISABLED=true"
+	fi
+}
+
 # first prints the first line of a command's output, or what is missing.
 first() { "$@" 2>/dev/null | head -n 1; }
 
@@ -76,8 +92,9 @@ report() {
 case ${1:-} in
 install) install ;;
 report) report ;;
+env) env_lines ;;
 *)
-	echo "usage: $0 install|report" >&2
+	echo "usage: $0 install|report|env" >&2
 	exit 2
 	;;
 esac
