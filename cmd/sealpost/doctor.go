@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/sealpost/sealpost/config"
+	"github.com/sealpost/sealpost/secrets"
+)
+
+// finding is one line of the doctor. Result is "ok", "warn" or "fail".
+type finding struct {
+	Check  string `json:"check"`
+	Result string `json:"result"`
+	Text   string `json:"text"`
+	Advice string `json:"advice,omitempty"`
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at Redis, the keyring and the API, with advice for what is wrong",
+		Long:  "Changes nothing. Ends with 1 if a line says fail; warnings are for you to weigh.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.load(cmd)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), maintenanceTimeout)
+			defer cancel()
+			return a.printFindings(examine(ctx, cfg))
+		},
+	}
+	settingFlags(cmd, append(redisSettings(), "SEALPOST_URL", "SEALPOST_TOKEN", "SEALPOST_OPS_ADDR")...)
+	return cmd
+}
+
+func (a *app) printFindings(list []finding) error {
+	failed := 0
+	var rows [][]string
+	for _, f := range list {
+		if f.Result == "fail" {
+			failed++
+		}
+		rows = append(rows, []string{f.Check, f.Result, f.Text, f.Advice})
+	}
+	var err error
+	if a.asJSON() {
+		err = a.printJSON(list)
+	} else {
+		err = a.printTable([]string{"CHECK", "RESULT", "FOUND", "ADVICE"}, rows)
+	}
+	if err == nil && failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", failed, len(list))
+	}
+	return err
+}
+
+// examine makes all checks.
+func examine(ctx context.Context, cfg config.Config) []finding {
+	var list []finding
+	for _, warning := range cfg.Warnings() {
+		name, text, _ := strings.Cut(warning, ": ")
+		list = append(list, finding{Check: "settings", Result: "warn", Text: name, Advice: text})
+	}
+	rdb := redis.NewUniversalClient(cfg.Redis.Options())
+	defer rdb.Close()
+	facts, err := readFacts(ctx, rdb)
+	if err != nil {
+		list = append(list, finding{"redis", "fail", "no answer from " + cfg.Redis.String() + ": " + err.Error(),
+			"start Redis there, or set SEALPOST_REDIS_URL"})
+	} else {
+		list = append(list, redisFindings(cfg, facts)...)
+		list = append(list, clockFinding(ctx, rdb), keyringFinding(ctx, cfg, rdb))
+	}
+	return append(list, apiFinding(ctx, cfg), opsFinding(ctx, cfg))
+}
+
+func redisFindings(cfg config.Config, facts redisFacts) []finding {
+	list := []finding{{Check: "redis", Result: "ok", Text: "answers at " + cfg.Redis.String()}}
+	version := finding{Check: "redis version", Result: "ok", Text: orWord(facts.version, "not told")}
+	if major, minor, ok := majorMinor(facts.version); ok && (major < 6 || major == 6 && minor < 2) {
+		version.Result, version.Advice = "fail", "Sealpost needs Redis 6.2 or newer, for XAUTOCLAIM"
+	}
+	policy := finding{Check: "redis maxmemory-policy", Result: "ok", Text: orWord(facts.policy, "not told")}
+	if facts.evicts() {
+		policy.Result, policy.Advice = "fail", "set maxmemory-policy noeviction: this one throws jobs away when memory is full"
+	}
+	file := finding{Check: "redis append-only file", Result: "ok", Text: map[string]string{"1": "on", "0": "off", "": "not told"}[facts.aof]}
+	if facts.forgets() {
+		file.Result, file.Advice = "warn", "set appendonly yes: without it jobs and secrets may be lost when Redis stops"
+	}
+	role := finding{Check: "redis role", Result: "ok", Text: orWord(facts.role, "not told")}
+	if facts.role == "slave" {
+		role.Result, role.Advice = "fail", "this is a replica, which takes no writes: point SEALPOST_REDIS_URL at the master, or at the sentinels"
+	}
+	return append(list, version, policy, file, role)
+}
+
+func majorMinor(version string) (major, minor int, ok bool) {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	major, err := strconv.Atoi(first)
+	if err != nil {
+		return 0, 0, false
+	}
+	minor, err = strconv.Atoi(second)
+	return major, minor, err == nil
+}
+
+// maxSkew is how far the clocks may be apart: tokens allow for a minute, and a
+// delay of a second is what a person would not notice.
+const maxSkew = time.Second
+
+func clockFinding(ctx context.Context, rdb redis.UniversalClient) finding {
+	before := time.Now()
+	there, err := rdb.Time(ctx).Result()
+	after := time.Now()
+	if err != nil {
+		return finding{"clock", "warn", "Redis does not tell its time", ""}
+	}
+	// The answer was made at some moment between the two readings.
+	skew := max(there.Sub(after), before.Sub(there), 0)
+	f := finding{Check: "clock", Result: "ok", Text: "within " + max(skew, after.Sub(before)).Round(time.Millisecond).String() + " of the clock of Redis"}
+	if skew > maxSkew {
+		f.Result, f.Text = "warn", skew.Round(time.Millisecond).String()+" from the clock of Redis"
+		f.Advice = "run NTP on both machines: delays and expiry times are off by this much"
+	}
+	return f
+}
+
+func keyringFinding(ctx context.Context, cfg config.Config, rdb redis.UniversalClient) finding {
+	kek, err := loadKEK(cfg)
+	if err != nil {
+		return finding{"keyring", "fail", "no usable master key", err.Error()}
+	}
+	keyring, err := secrets.OpenKeyring(ctx, rdb, kek)
+	switch {
+	case errors.Is(err, secrets.ErrSealed):
+		return finding{"keyring", "fail", "sealed", sealedReason(err)}
+	case err != nil:
+		return finding{"keyring", "fail", "cannot be read", err.Error()}
+	}
+	store := secrets.NewStore(rdb, keyring, secrets.Options{})
+	defer store.Close()
+	if report, err := store.Verify(ctx); err != nil {
+		text := err.Error()
+		if len(report.Broken) > 0 {
+			text += ": " + strings.Join(report.Broken, ", ")
+		}
+		return finding{"secrets", "fail", text, "somebody changed Redis behind Sealpost's back: compare with a backup"}
+	}
+	return finding{Check: "keyring", Result: "ok", Text: "opens under this master key (check value " + kek.Check() + "); all seals hold"}
+}
+
+func apiFinding(ctx context.Context, cfg config.Config) finding {
+	if cfg.Token.IsZero() {
+		return finding{"api", "warn", "not tried", "set SEALPOST_TOKEN (`sealpost token create`) to have " + cfg.URL + " tried"}
+	}
+	var who struct {
+		Name string `json:"name"`
+		Type string `json:"type"`
+	}
+	err := newClient(cfg.URL, cfg.Token).call(ctx, http.MethodGet, "/info", nil, &who)
+	if err != nil {
+		return finding{"api", "fail", cfg.URL, err.Error()}
+	}
+	return finding{Check: "api", Result: "ok", Text: fmt.Sprintf("%s takes the token, which is of kind %s", cfg.URL, who.Type)}
+}
+
+func opsFinding(ctx context.Context, cfg config.Config) finding {
+	if cfg.OpsAddr == "" {
+		return finding{"ready", "warn", "SEALPOST_OPS_ADDR is off", "without it nobody can ask whether a process is ready"}
+	}
+	ready, text, err := askReady(ctx, cfg.OpsAddr)
+	switch {
+	case err != nil:
+		return finding{"ready", "warn", "no process on this machine at " + cfg.OpsAddr, "run `sealpost serve`"}
+	case !ready:
+		return finding{"ready", "fail", strings.ReplaceAll(text, "\n", "; "), "see the log of that process"}
+	}
+	return finding{Check: "ready", Result: "ok", Text: "the process at " + cfg.OpsAddr + " is ready"}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/server"
+)
+
+// opened is what there is once the keyring has been opened.
+type opened struct {
+	secrets *secrets.Store
+	tokens  *access.Store
+}
+
+// lateVault is the process as the senders see it: they are there before the
+// keyring is open, but no job comes to them until it is.
+type lateVault process
+
+func (v *lateVault) store() (*secrets.Store, error) {
+	vault, err := (*process)(v).vault()
+	if err != nil {
+		return nil, err
+	}
+	return vault.Secrets, nil
+}
+
+// Lookup is as of secrets.Store.
+func (v *lateVault) Lookup(ctx context.Context, ref string) (secrets.Ref, error) {
+	s, err := v.store()
+	if err != nil {
+		return secrets.Ref{}, err
+	}
+	return s.Lookup(ctx, ref)
+}
+
+// OpenSMTP is as of secrets.Store.
+func (v *lateVault) OpenSMTP(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SMTP, error) {
+	s, err := v.store()
+	if err != nil {
+		return secrets.SMTP{}, err
+	}
+	return s.OpenSMTP(ctx, ref, use)
+}
+
+// OpenSQS is as of secrets.Store.
+func (v *lateVault) OpenSQS(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SQS, error) {
+	s, err := v.store()
+	if err != nil {
+		return secrets.SQS{}, err
+	}
+	return s.OpenSQS(ctx, ref, use)
+}
+
+// vault gives the API the opened store, or why there is none.
+func (p *process) vault() (*server.Vault, error) {
+	o := p.opened.Load()
+	if o == nil {
+		return nil, fmt.Errorf("%w: %s", secrets.ErrSealed, *p.sealed.Load())
+	}
+	return &server.Vault{Secrets: o.secrets, Tokens: o.tokens}, nil
+}
+
+// awaitKeyring opens the keyring, trying again until it opens or ctx ends.
+// Each new reason is logged once.
+func (p *process) awaitKeyring(ctx context.Context) error {
+	said := ""
+	for {
+		err := p.unseal(ctx)
+		if err == nil {
+			return nil
+		}
+		reason := sealedReason(err)
+		p.sealed.Store(&reason)
+		if reason != said && ctx.Err() == nil {
+			p.log.Error("sealed: no job is taken", slog.String("reason", reason))
+			said = reason
+		}
+		if err := pause(ctx, unsealPause); err != nil {
+			return err
+		}
+	}
+}
+
+// sealedReason is the text of err without the words that come before it anyway.
+func sealedReason(err error) string {
+	text := err.Error()
+	prefix := secrets.ErrSealed.Error() + ": "
+	if len(text) > len(prefix) && text[:len(prefix)] == prefix {
+		return text[len(prefix):]
+	}
+	return text
+}
+
+// unseal opens the keyring and builds everything that needs it.
+func (p *process) unseal(ctx context.Context) error {
+	kek, err := loadKEK(p.cfg)
+	if err != nil {
+		return err
+	}
+	keyring, err := secrets.OpenKeyring(ctx, p.rdb, kek)
+	if err != nil {
+		return err
+	}
+	store := secrets.NewStore(p.rdb, keyring, secrets.Options{Observer: p.metrics.SecretOpened})
+	if err := p.verify(ctx, store); err != nil {
+		store.Close()
+		return err
+	}
+	store.OnChange(p.credentialChanged)
+	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring)})
+	return nil
+}
+
+// verify checks all seals. A broken one is for a person to look at; it stops
+// the jobs that need this secret, and no others.
+func (p *process) verify(ctx context.Context, store *secrets.Store) error {
+	report, err := store.Verify(ctx)
+	if errors.Is(err, secrets.ErrSealBroken) {
+		p.log.Error("somebody changed the stored secrets in Redis; jobs that need a broken one become dead letters",
+			slog.Any("broken", report.Broken), slog.Bool("whole", report.Whole))
+		return nil
+	}
+	return err
+}
+
+// credentialChanged wakes the jobs that wait for the secret. When it cannot,
+// the sweep of the workers does so soon.
+func (p *process) credentialChanged(ctx context.Context, ref secrets.Ref) {
+	if _, err := p.jobs.CredentialChanged(ctx, ref.ID, ref.Version); err != nil {
+		p.log.Warn("parked jobs wait for the next sweep", slog.String("secret", ref.Key), slog.Any("err", err))
+	}
+}
+
+// newPool builds the workers.
+func (p *process) newPool() (*queue.Pool, error) {
+	o := p.opened.Load()
+	pool, err := queue.NewPool(queue.PoolConfig{
+		Redis: p.rdb, Partitions: p.cfg.Partitions, Name: p.name,
+		Slots: p.cfg.Slots, LaneSlots: min(p.cfg.LaneSlots, p.cfg.Slots), Lease: p.cfg.Lease, Grace: p.cfg.Grace,
+		MaxAttempts: p.cfg.MaxAttempts, LogRetention: p.cfg.LogRetention, Logger: p.log, Observer: p.observer,
+		Credentials: func(ctx context.Context, id string) (int64, error) {
+			ref, err := o.secrets.Lookup(ctx, id)
+			return ref.Version, err
+		},
+	}, p.actions)
+	if err != nil {
+		return nil, fmt.Errorf("start workers: %w", err)
+	}
+	return pool, nil
+}
+
+// pause waits for d, or returns the cause when ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// errDraining is why a process that was told to stop is not ready.
+var errDraining = errors.New("draining: this process was told to stop")
+
+// checks are the conditions of /readyz.
+func (p *process) checks() []server.Check {
+	return []server.Check{
+		{Name: "redis", Run: func(ctx context.Context) (string, error) {
+			start := time.Now()
+			if err := p.rdb.Ping(ctx).Err(); err != nil {
+				return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
+			}
+			return "answered in " + time.Since(start).Round(100*time.Microsecond).String(), nil
+		}},
+		{Name: "keyring", Run: func(context.Context) (string, error) {
+			if _, err := p.vault(); err != nil {
+				return "", err
+			}
+			return "open", nil
+		}},
+		{Name: "worker", Run: func(context.Context) (string, error) {
+			switch {
+			case p.draining.Load():
+				return "", errDraining
+			case !p.cfg.Roles.Worker:
+				return "not a role of this process", nil
+			}
+			return p.name, nil
+		}},
+		{Name: "durability", Run: p.durability},
+	}
+}
