@@ -1,0 +1,345 @@
+package email
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/secrets"
+)
+
+// How long connections and verdicts are kept.
+const (
+	idleMax  = 30 * time.Second // some servers close after 30 to 60 s, Postfix after 300 s
+	ageMax   = 10 * time.Minute // so that a change in DNS is followed
+	mailsMax = 100              // per connection; servers limit it to 100 and more (Exim: smtp_accept_max_per_connection)
+
+	// refusalMemory is how long a refused login answers for all jobs of its
+	// version. Repeated logins lock accounts.
+	refusalMemory = 30 * time.Second
+
+	slotWait  = 20 * time.Second // for a free connection, then the job goes back to the queue
+	busyDelay = 2 * time.Second  // until such a job comes again
+	paceWait  = 2 * time.Second  // for messages_per_second, then the job goes back as throttled
+)
+
+// errBusy says that all connections of the account stayed in use.
+var errBusy = errors.New("all connections to this server are busy")
+
+// account is one version of one secret: its connections and what is known of
+// its login. The first connection is made alone; only when its login worked are
+// others made beside it.
+type account struct {
+	pool  *pool
+	cache tls.ClientSessionCache
+
+	// Set once, under mu and before proven, when the secret was opened.
+	ref    secrets.Ref
+	sender string
+	slots  *semaphore.Weighted
+	pace   *rate.Limiter // nil: unlimited
+
+	mu           sync.Mutex
+	proven       bool
+	flight       *flight  // the first login, while it is tried
+	refused      *failure // of the last login, when the login itself was wrong
+	refusedUntil time.Time
+	idle         []*conn // the newest last
+	busy         int
+	dialing      int
+	retired      bool // a newer version is in use, or the pool is closed
+	sweep        *time.Timer
+}
+
+// flight is one try of the first login that several jobs wait for.
+type flight struct {
+	done chan struct{}
+	err  error // after done
+	own  bool  // the try failed for a reason of the job that made it
+}
+
+func newAccount(p *pool, ref secrets.Ref) *account {
+	return &account{pool: p, ref: ref, cache: tls.NewLRUClientSessionCache(4)}
+}
+
+// get returns a connection for one mail, kept or new. fresh asks for a new one
+// because a kept one was dead.
+func (a *account) get(ctx context.Context, ref secrets.Ref, use secrets.Use, fresh bool) (*conn, error) {
+	if fresh {
+		a.dropIdle()
+	}
+	if err := a.prove(ctx, ref, use); err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, slotWait)
+	defer cancel()
+	if err := a.slots.Acquire(wait, 1); err != nil {
+		return nil, errBusy
+	}
+	c, err := a.take(ctx, use)
+	if err != nil {
+		a.slots.Release(1)
+		return nil, err
+	}
+	return c, nil
+}
+
+// take returns a kept connection or makes one. The caller holds a slot.
+func (a *account) take(ctx context.Context, use secrets.Use) (*conn, error) {
+	if err := a.keepPace(ctx); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	if c := a.popIdle(time.Now()); c != nil {
+		a.busy++
+		a.mu.Unlock()
+		return c, nil
+	}
+	if err := a.remembered(); err != nil {
+		a.mu.Unlock()
+		return nil, err
+	}
+	a.dialing++
+	a.mu.Unlock()
+	c, err := a.pool.open(ctx, a, a.ref, use)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dialing--
+	if err != nil {
+		a.remember(err)
+		return nil, err
+	}
+	a.busy++
+	return c, nil
+}
+
+// keepPace waits until messages_per_second allows the next mail. A long wait is
+// the queue's business.
+func (a *account) keepPace(ctx context.Context) error {
+	if a.pace == nil {
+		return nil
+	}
+	r := a.pace.Reserve()
+	d := r.Delay()
+	if d > paceWait {
+		r.Cancel()
+		return a.throttled(d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return newFailure(ctx, a.ref, stageDial, ctx.Err(), nil)
+	}
+}
+
+// throttled is the failure of a mail that comes too early by d.
+func (a *account) throttled(d time.Duration) *failure {
+	return &failure{
+		ref: a.ref, answer: actions.Answer{Stage: stageDial, Status: "pace"},
+		verdict: actions.Verdict{Reason: actions.Throttled, Rule: "own-pace", After: d},
+		text:    "messages_per_second of the secret is reached",
+	}
+}
+
+// prove returns nil once a login with this version has worked. One caller
+// tries it; the others wait for the result and share it.
+func (a *account) prove(ctx context.Context, ref secrets.Ref, use secrets.Use) error {
+	for {
+		a.mu.Lock()
+		if a.proven {
+			a.mu.Unlock()
+			return nil
+		}
+		if err := a.remembered(); err != nil {
+			a.mu.Unlock()
+			return err
+		}
+		f := a.flight
+		if f == nil {
+			f = &flight{done: make(chan struct{})}
+			a.flight = f
+			a.dialing++
+			a.mu.Unlock()
+			return a.firstLogin(ctx, ref, use, f)
+		}
+		a.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return newFailure(ctx, ref, stageDial, ctx.Err(), nil)
+		case <-f.done:
+			if f.err != nil && !f.own {
+				return f.err
+			}
+		}
+	}
+}
+
+// firstLogin makes the first connection and ends the flight.
+func (a *account) firstLogin(ctx context.Context, ref secrets.Ref, use secrets.Use, f *flight) error {
+	c, err := a.pool.open(ctx, a, ref, use)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dialing--
+	a.flight = nil
+	f.err = err
+	f.own = ctx.Err() != nil
+	if err == nil {
+		a.proven = true
+		a.refused = nil
+		a.keep(c)
+	} else {
+		a.remember(err)
+	}
+	close(f.done)
+	return err
+}
+
+// learn takes over what the opened secret says, the first time. The semaphore
+// must stay the same for as long as somebody holds a slot of it.
+func (a *account) learn(login secrets.SMTP) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.slots != nil {
+		return
+	}
+	a.ref = login.Ref
+	a.sender = login.From
+	if a.sender == "" {
+		a.sender = login.Username
+	}
+	a.slots = semaphore.NewWeighted(int64(max(login.MaxConnections, 1)))
+	if r := login.MessagesPerSecond; r > 0 {
+		a.pace = rate.NewLimiter(rate.Limit(r), int(math.Ceil(r/10)))
+	}
+}
+
+// remembered returns the last refusal of this login while it counts. The
+// caller holds mu.
+func (a *account) remembered() error {
+	if a.refused == nil || time.Now().After(a.refusedUntil) {
+		return nil
+	}
+	return a.refused
+}
+
+// remember keeps a refusal of the login. The next try after it is a first login
+// again, alone. The caller holds mu.
+func (a *account) remember(err error) {
+	f, ok := errors.AsType[*failure](err)
+	if !ok || f.verdict.Reason != actions.Credential {
+		return
+	}
+	a.refused, a.refusedUntil = f, time.Now().Add(refusalMemory)
+	a.proven = false
+}
+
+// forgive forgets a refusal: a test of the secret has just worked.
+func (a *account) forgive() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused = nil
+}
+
+// put takes a connection back. broken says that it cannot send another mail,
+// not even a QUIT: in the middle of a text that would end the text.
+func (a *account) put(c *conn, broken bool) {
+	c.used = time.Now()
+	if broken {
+		_ = c.raw.Close()
+	}
+	a.mu.Lock()
+	a.busy--
+	keep := !broken && !a.retired && c.sent < mailsMax && c.used.Sub(c.born) < ageMax
+	if keep {
+		a.keep(c)
+	}
+	a.mu.Unlock()
+	if !keep && !broken {
+		c.quit()
+	}
+	a.slots.Release(1)
+}
+
+// keep adds an idle connection. The caller holds mu.
+func (a *account) keep(c *conn) {
+	if a.retired {
+		c.quit()
+		return
+	}
+	c.reused = true
+	a.idle = append(a.idle, c)
+	if a.sweep == nil {
+		a.sweep = time.AfterFunc(idleMax, a.expire)
+	}
+}
+
+// popIdle takes the newest idle connection that is still fit. The caller holds mu.
+func (a *account) popIdle(now time.Time) *conn {
+	for len(a.idle) > 0 {
+		c := a.idle[len(a.idle)-1]
+		a.idle = a.idle[:len(a.idle)-1]
+		if now.Sub(c.used) < idleMax && now.Sub(c.born) < ageMax {
+			return c
+		}
+		c.quit()
+	}
+	return nil
+}
+
+// expire closes connections that nobody has used for idleMax, and gives the
+// account up when none is left.
+func (a *account) expire() {
+	now := time.Now()
+	a.mu.Lock()
+	var old []*conn
+	for len(a.idle) > 0 && now.Sub(a.idle[0].used) >= idleMax {
+		old = append(old, a.idle[0])
+		a.idle = a.idle[1:]
+	}
+	a.sweep = nil
+	if len(a.idle) > 0 {
+		a.sweep = time.AfterFunc(idleMax-now.Sub(a.idle[0].used), a.expire)
+	}
+	unused := len(a.idle)+a.busy+a.dialing == 0 && a.refused == nil
+	a.mu.Unlock()
+	for _, c := range old {
+		c.quit()
+	}
+	if unused {
+		a.pool.forget(a)
+	}
+}
+
+// dropIdle closes all idle connections.
+func (a *account) dropIdle() {
+	a.mu.Lock()
+	old := a.idle
+	a.idle = nil
+	a.mu.Unlock()
+	for _, c := range old {
+		c.quit()
+	}
+}
+
+// retire closes the idle connections; the busy ones close after their mail.
+func (a *account) retire() {
+	a.mu.Lock()
+	a.retired = true
+	if a.sweep != nil {
+		a.sweep.Stop()
+		a.sweep = nil
+	}
+	a.mu.Unlock()
+	a.dropIdle()
+}

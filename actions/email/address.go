@@ -1,0 +1,141 @@
+package email
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/sealpost/sealpost/actions"
+)
+
+// Limits of an address.
+const (
+	maxRecipients = 100 // per mail; every server must take 100 (RFC 5321, section 4.5.3.1.8)
+	maxAddress    = 254 // bytes: a path of 256 less its angle brackets (RFC 5321, section 4.5.3.1.3)
+	maxLocal      = 64  // bytes (RFC 5321, section 4.5.3.1.1)
+	maxLabel      = 63  // bytes (RFC 1035, section 2.3.4)
+	maxName       = 255 // bytes of a display name; ours: nobody has a longer one
+)
+
+// parseList reads addresses with commas or semicolons between, each alone or
+// after a name. Empty entries are dropped. The error gives the place of the
+// bad entry, from 1, and not its text: addresses are personal data.
+func parseList(list string) ([]*mail.Address, error) {
+	if err := actions.CheckLine(list); err != nil {
+		return nil, err
+	}
+	var out []*mail.Address
+	for i, entry := range split(list) {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		if len(out) == maxRecipients {
+			return nil, fmt.Errorf("more than %d addresses", maxRecipients)
+		}
+		a, err := parseAddress(entry)
+		if err != nil {
+			return nil, fmt.Errorf("address %d: %w", i+1, err)
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// split cuts at commas and semicolons that stand outside of quotes.
+func split(list string) []string {
+	var parts []string
+	start, quoted := 0, false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case c == '\\' && quoted:
+			i++ // the next one is not a quote that ends
+		case c == '"':
+			quoted = !quoted
+		case (c == ',' || c == ';') && !quoted:
+			parts = append(parts, list[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, list[start:])
+}
+
+// parseAddress reads one address, with or without a name, and brings its domain
+// into the form of DNS.
+func parseAddress(s string) (*mail.Address, error) {
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		return nil, errors.New("is not a mail address") // err would repeat it
+	}
+	// An encoded word can decode to a line end that CheckLine has not seen.
+	if err := actions.CheckLine(a.Name); err != nil {
+		return nil, fmt.Errorf("its name %w", err)
+	}
+	if len(a.Name) > maxName {
+		return nil, fmt.Errorf("its name has more than %d bytes", maxName)
+	}
+	at := strings.LastIndexByte(a.Address, '@')
+	if at < 0 {
+		return nil, errors.New("has no @")
+	}
+	local, domain := a.Address[:at], a.Address[at+1:]
+	if err := checkLocal(local); err != nil {
+		return nil, err
+	}
+	domain, err = asciiDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	a.Address = local + "@" + domain
+	if len(a.Address) > maxAddress {
+		return nil, fmt.Errorf("has more than %d bytes", maxAddress)
+	}
+	return a, nil
+}
+
+// checkLocal takes dot-atoms only (RFC 5322, section 3.2.3). A quoted local
+// part can carry blanks and so SMTP parameters ("x> NOTIFY=NEVER "@b.test), and
+// no provider hands one out.
+func checkLocal(local string) error {
+	if len(local) > maxLocal {
+		return fmt.Errorf("has more than %d bytes before the @", maxLocal)
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom == "" {
+			return errors.New("has a misplaced dot before the @")
+		}
+		for _, r := range atom {
+			switch {
+			case r >= 0x80:
+				return errors.New("has a letter outside ASCII before the @, which needs SMTPUTF8 and is not supported")
+			case !isAtom(byte(r)):
+				return errors.New("has a quoted or forbidden character before the @")
+			}
+		}
+	}
+	return nil
+}
+
+// isAtom reports whether c is atext of RFC 5322.
+func isAtom(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+}
+
+// asciiDomain returns the domain in lower case and punycode. go-mail and most
+// servers do not do it: b@bücher.test would go out as raw bytes.
+func asciiDomain(domain string) (string, error) {
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil || ascii == "" || len(ascii) > 253 {
+		return "", errors.New("has no valid domain")
+	}
+	for label := range strings.SplitSeq(ascii, ".") {
+		if label == "" || len(label) > maxLabel {
+			return "", errors.New("has no valid domain")
+		}
+	}
+	return ascii, nil
+}

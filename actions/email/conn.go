@@ -1,0 +1,186 @@
+package email
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+// conn is one connection that is logged in. One goroutine uses it at a time.
+type conn struct {
+	account *account
+	ref     secrets.Ref
+	raw     *budgetConn
+	sc      *smtp.Client
+	hide    []redact.String // what the server knows and may repeat
+	born    time.Time
+	used    time.Time // end of the last use
+	sent    int       // mails
+	reused  bool      // it was kept since an earlier mail
+}
+
+// fail judges err, which ended the exchange at stage.
+func (c *conn) fail(ctx context.Context, stage string, err error) *failure {
+	return newFailure(ctx, c.ref, stage, err, c.hide)
+}
+
+// command runs one SMTP command within its budget.
+func (c *conn) command(ctx context.Context, stage string, do func() error) *failure {
+	c.raw.grant(replyBudget)
+	if err := do(); err != nil {
+		return c.fail(ctx, stage, err)
+	}
+	return nil
+}
+
+// transact hands one mail over and returns the server's words. begin is called
+// before MAIL and before the text: no step after it can be taken back. On a
+// failure the connection is left ready for the next mail unless it is broken.
+func (c *conn) transact(ctx context.Context, begin func(context.Context) error, from string, to []string, raw []byte) (string, *failure) {
+	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
+	defer stop()
+	if limit := c.sizeLimit(); limit > 0 && int64(len(raw)) > limit {
+		return "", c.tooLarge(ctx, len(raw), limit)
+	}
+	if err := begin(ctx); err != nil {
+		return "", c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
+	}
+	f := c.command(ctx, stageMail, func() error { return c.sc.Mail("<" + from + ">") })
+	if f != nil {
+		f.stale = c.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
+		return "", c.ready(f)
+	}
+	if f := c.recipients(ctx, to); f != nil {
+		return "", c.ready(f)
+	}
+	text, f := c.text(ctx, begin, raw)
+	if f != nil {
+		// After the text nothing is left to take back; before it, RSET.
+		if f.answer.Stage == stageData {
+			return "", c.ready(f)
+		}
+		return "", f
+	}
+	c.sent++
+	return text, nil
+}
+
+// sizeLimit returns the largest mail that the server said it takes, 0 if it
+// said nothing (RFC 1870).
+func (c *conn) sizeLimit() int64 {
+	_, param := c.sc.Extension("SIZE")
+	n, err := strconv.ParseInt(param, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// tooLarge is the failure of a mail over the server's limit. Nothing was sent,
+// and the connection stays good.
+func (c *conn) tooLarge(ctx context.Context, size int, limit int64) *failure {
+	f := c.fail(ctx, stageMail, errTooLarge)
+	f.text = fmt.Sprintf("%s: %d bytes, limit %d", errTooLarge, size, limit)
+	f.broken = false
+	return f
+}
+
+// recipients names all recipients. One that is refused ends the mail for all:
+// nobody gets it, and the job says why. The worst answer decides, which is the
+// first that is for good.
+func (c *conn) recipients(ctx context.Context, to []string) *failure {
+	var worst *failure
+	refused := 0
+	for _, address := range to {
+		f := c.command(ctx, stageRcpt, func() error { return c.sc.Rcpt("<" + address + ">") })
+		if f == nil {
+			continue
+		}
+		if f.broken {
+			return f
+		}
+		refused++
+		if worst == nil || worst.answer.Code < 500 && f.answer.Code >= 500 {
+			worst = f
+		}
+	}
+	if worst != nil && len(to) > 1 {
+		worst.text = redact.Scrub(fmt.Sprintf("%d of %d recipients refused: %s", refused, len(to), worst.text))
+	}
+	return worst
+}
+
+// text sends DATA, the mail and its dot. An error up to the dot leaves the mail
+// unsent for sure, because the line is cut before a dot can follow; from the
+// dot on only a reply tells.
+func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw []byte) (string, *failure) {
+	var w io.WriteCloser
+	f := c.command(ctx, stageData, func() (err error) {
+		w, err = c.sc.Data()
+		return err
+	})
+	if f != nil {
+		return "", f
+	}
+	if err := begin(ctx); err != nil {
+		return "", c.cut(ctx, stageData, fmt.Errorf("%w: %w", errClaim, err))
+	}
+	if _, err := w.Write(raw); err != nil {
+		return "", c.cut(ctx, stageData, err)
+	}
+	c.raw.grant(replyBudget)
+	if err := w.Close(); err != nil {
+		f := c.fail(ctx, stageDot, err)
+		if f.broken {
+			_ = c.raw.Close()
+		}
+		return "", f
+	}
+	if closer, ok := w.(*smtp.DataCloser); ok {
+		_, words := splitStatus(closer.ServerResponse())
+		return clean(words, c.hide), nil
+	}
+	return "", nil
+}
+
+// cut closes the socket in the middle of a text. Any command now, even QUIT,
+// would end the text with a dot, and half a mail would be delivered.
+func (c *conn) cut(ctx context.Context, stage string, err error) *failure {
+	f := c.fail(ctx, stage, err)
+	_ = c.raw.Close()
+	f.broken = true
+	return f
+}
+
+// ready makes the connection ready for the next mail after a refusal.
+func (c *conn) ready(f *failure) *failure {
+	if f.broken {
+		return f
+	}
+	c.raw.grant(replyBudget)
+	if err := c.sc.Reset(); err != nil {
+		f.broken = true
+	}
+	return f
+}
+
+// release gives the connection back. failed is how its mail ended, nil when it
+// was delivered.
+func (c *conn) release(failed *failure) {
+	c.account.put(c, failed != nil && failed.broken)
+}
+
+// quit ends the connection politely as far as that costs nothing: it does not
+// wait for the reply. No text may have begun.
+func (c *conn) quit() {
+	_ = c.raw.SetDeadline(time.Now().Add(time.Second))
+	_, _ = c.sc.Text.Cmd("QUIT")
+	_ = c.raw.Close()
+}

@@ -1,0 +1,208 @@
+// Package email sends mail through the SMTP server that a secret names.
+//
+// A job of type email-smtp is checked and its mail built before anything is
+// sent. Connections are kept by secret and version, and every one of them is
+// encrypted by TLS 1.2 or better and verified before the login goes out; there
+// is no setting that weakens this. What the server answers is judged by the
+// table in replies.go.
+//
+// go-mail builds the messages and speaks single SMTP commands. The order of
+// commands, the pool and the errors are ours: its client hides which recipient
+// was refused, keeps sockets open after a failed STARTTLS and cannot be
+// cancelled.
+package email
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
+)
+
+// Kind is the type of jobs that this package does.
+const Kind = "email-smtp"
+
+// DefaultTimeout is how long one attempt may take, from the look-up of the
+// secret to the server's last reply. Submission servers answer within seconds;
+// the minutes of RFC 5321, section 4.5.3.2, are for relays between strangers.
+const DefaultTimeout = 60 * time.Second
+
+// Vault is the part of the secret store that the sender needs.
+type Vault interface {
+	// Lookup returns the current version of a secret by its id or key.
+	Lookup(ctx context.Context, ref string) (secrets.Ref, error)
+	// OpenSMTP unseals it. The sender calls it only to make a connection.
+	OpenSMTP(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SMTP, error)
+}
+
+// Config is what an [Action] needs.
+type Config struct {
+	Vault   Vault
+	Guard   *netguard.Guard // nil: the public internet only
+	Worker  string          // name of this worker in the audit log
+	Logger  *slog.Logger    // nil: no log
+	Timeout time.Duration   // one attempt; 0 means [DefaultTimeout]
+}
+
+// Action sends mail. It keeps connections; Close ends them.
+type Action struct {
+	cfg  Config
+	pool *pool
+	now  func() time.Time
+}
+
+// New returns an action. It connects to nothing yet.
+func New(cfg Config) *Action {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &dialer{guard: cfg.Guard, hello: helloName()}
+	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d), now: time.Now}
+}
+
+// helloName returns the name for EHLO: the host's, or localhost when that is
+// not fit for the line.
+func helloName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	if name, err = asciiDomain(name); err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+// Kind returns "email-smtp".
+func (a *Action) Kind() string { return Kind }
+
+// SecretType returns the type of secrets that the action uses.
+func (a *Action) SecretType() secrets.Type { return secrets.TypeSMTP }
+
+// Close ends all kept connections. No Do is running then.
+func (a *Action) Close() error {
+	a.pool.close()
+	return nil
+}
+
+// Stats counts connections.
+type Stats struct {
+	Idle    int // kept, waiting for a mail
+	Busy    int // sending a mail
+	Dialing int // being made, up to the end of the login
+}
+
+// Stats returns the connections of this moment.
+func (a *Action) Stats() Stats { return a.pool.stats() }
+
+// Prepare decodes and checks a job; see [Params].
+func (a *Action) Prepare(job *queue.Job) (queue.Work, error) {
+	pl, err := decode(job)
+	if err != nil {
+		return nil, err
+	}
+	return &work{action: a, plan: pl}, nil
+}
+
+// work is one checked job.
+type work struct {
+	action *Action
+	plan   *plan
+}
+
+// Kind returns the action's kind.
+func (w *work) Kind() string { return Kind }
+
+// Lane is kind and secret: jobs for one server share its slots.
+func (w *work) Lane() string { return Kind + "/" + w.plan.secret }
+
+// maxRedials is how often a mail moves to another connection because the kept
+// one turned out to be closed. Nothing was sent then, so no attempt is used.
+const maxRedials = 2
+
+// Do sends the mail once.
+func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.action.cfg.Timeout)
+	defer cancel()
+	ref, err := w.action.cfg.Vault.Lookup(ctx, w.plan.secret)
+	if err == nil && ref.Type != secrets.TypeSMTP {
+		err = secrets.ErrWrongType
+	}
+	if err != nil {
+		return actions.SecretError(w.plan.secret, secrets.TypeSMTP, err)
+	}
+	use := secrets.Use{Actor: "worker " + w.action.cfg.Worker, Why: "job " + c.Job.ID}
+	for redial := 0; ; redial++ {
+		conn, err := w.action.pool.get(ctx, ref, use, redial > 0)
+		if err != nil {
+			return w.refused(ref, err)
+		}
+		text, failed := w.send(ctx, c, conn)
+		conn.release(failed)
+		if failed == nil {
+			return accepted(conn.account.ref, text), nil
+		}
+		if failed.stale && redial < maxRedials {
+			continue
+		}
+		return w.refused(conn.account.ref, failed)
+	}
+}
+
+// send builds the mail for this sender and hands it over.
+func (w *work) send(ctx context.Context, c *queue.Claim, conn *conn) (string, *failure) {
+	from, err := w.plan.sender(conn.account.sender)
+	if err != nil {
+		return "", conn.fail(ctx, stageParams, err)
+	}
+	raw, err := w.plan.render(c.Job, from, w.action.now())
+	if err != nil {
+		return "", conn.fail(ctx, stageParams, err)
+	}
+	return conn.transact(ctx, c.Begin, from.Address, w.plan.envelope(), raw)
+}
+
+// accepted is the reply of a mail that the server took.
+func accepted(ref secrets.Ref, text string) queue.Reply {
+	return queue.Reply{
+		Secret: ref.ID, SecretVersion: ref.Version, Stage: stageDone, Code: "250",
+		Text: text, Certainty: queue.Accepted,
+	}
+}
+
+// refused turns what went wrong into the outcome of the job.
+func (w *work) refused(ref secrets.Ref, err error) (queue.Reply, error) {
+	f, ok := errors.AsType[*failure](err)
+	if !ok {
+		if errors.Is(err, errBusy) {
+			return queue.Reply{Stage: stageDial, Rule: "pool-busy", Reason: string(actions.Destination)},
+				&queue.HandbackError{After: busyDelay, Err: err}
+		}
+		return actions.SecretError(w.plan.secret, secrets.TypeSMTP, err)
+	}
+	reply := queue.Reply{
+		Secret: f.ref.ID, SecretVersion: f.ref.Version, Stage: f.answer.Stage, Code: f.code(),
+		Text: f.text, Rule: f.verdict.Rule, Reason: string(f.verdict.Reason), Certainty: queue.Rejected,
+	}
+	if reply.Secret == "" {
+		reply.Secret, reply.SecretVersion = ref.ID, ref.Version
+	}
+	if f.verdict.Reason == actions.Ambiguous {
+		reply.Certainty = queue.Unknown
+	}
+	if errors.Is(f, queue.ErrLeaseLost) {
+		reply.Reason, reply.Rule = "", ""
+		return reply, queue.ErrLeaseLost
+	}
+	return reply, actions.Outcome(f.verdict, reply.Secret, reply.SecretVersion, fmt.Errorf("send mail: %w", f))
+}

@@ -1,0 +1,251 @@
+package email
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/textproto"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+// Stages of an attempt, as [queue.Reply] has them.
+const (
+	stageParams = "params"
+	stageDial   = "dial" // connection, greeting and EHLO
+	stageTLS    = "tls"
+	stageAuth   = "auth"
+	stageMail   = "mail"
+	stageRcpt   = "rcpt"
+	stageData   = "data"
+	stageDot    = "dot" // the mail is out, the reply is not in
+	stageDone   = "done"
+)
+
+// Answer.Status of failures for which the server had no code.
+const (
+	statusTimeout     = "net.timeout"
+	statusCancelled   = "net.cancelled"
+	statusDNS         = "net.dns"
+	statusRefused     = "net.refused"
+	statusClosed      = "net.closed"
+	statusBlocked     = "net.blocked"
+	statusFlood       = "net.flood"
+	statusProtocol    = "net.protocol"
+	statusCertificate = "tls.certificate"
+	statusNoSTARTTLS  = "tls.missing"
+	statusVersion     = "tls.version"
+	statusPlaintext   = "tls.plaintext"
+	statusNoMechanism = "auth.missing"
+	statusMechanism   = "auth.protocol"
+	statusTooLarge    = "size.limit"
+	statusParams      = "params"
+	statusClaim       = "claim"
+)
+
+// Errors of our own side of the exchange.
+var (
+	errNoSTARTTLS  = errors.New("the server does not offer STARTTLS")
+	errNotVerified = errors.New("the line is not encrypted") // a bug if it ever shows
+	errNoMechanism = errors.New("the server offers no kind of login that the secret allows")
+	errMechanism   = errors.New("the server broke the rules of the login")
+	errTooLarge    = errors.New("the mail is larger than the server takes")
+	errClaim       = errors.New("the claim on the job could not be confirmed")
+)
+
+// failure is an exchange that did not end well: what was answered, judged by
+// the table, with words that are safe to show.
+type failure struct {
+	ref     secrets.Ref
+	answer  actions.Answer
+	verdict actions.Verdict
+	text    string // scrubbed, at most 200 characters
+	err     error  // for errors.Is; its text is not shown
+	broken  bool   // the connection cannot be used again
+	stale   bool   // a kept connection was closed by the server before it took anything
+}
+
+func (f *failure) Error() string {
+	if f.answer.Code == 0 {
+		return fmt.Sprintf("smtp %s: %s", f.answer.Stage, f.text)
+	}
+	return fmt.Sprintf("smtp %s: code %s: %s", f.answer.Stage, f.code(), f.text)
+}
+
+// Unwrap returns the cause.
+func (f *failure) Unwrap() error { return f.err }
+
+// code returns "535 5.7.8", "535", or "" when there was none.
+func (f *failure) code() string {
+	switch {
+	case f.answer.Code == 0:
+		return ""
+	case f.answer.Status == "":
+		return fmt.Sprint(f.answer.Code)
+	}
+	return fmt.Sprintf("%d %s", f.answer.Code, f.answer.Status)
+}
+
+// newFailure judges err, which ended the exchange at stage. hide are the values
+// that must not show.
+func newFailure(ctx context.Context, ref secrets.Ref, stage string, err error, hide []redact.String) *failure {
+	f := &failure{ref: ref, err: cause(ctx, err)}
+	f.answer = answerOf(ctx, stage, err)
+	verdict, ok := replies.Classify(f.answer)
+	if !ok { // the table ends with a row for everything; a test proves it
+		verdict = actions.Verdict{Reason: actions.Transient, Rule: "none"}
+	}
+	f.verdict = verdict
+	f.text = clean(f.answer.Text, hide)
+	f.broken = f.answer.Code == 0 || f.answer.Code == 421 // 421 announces a close (RFC 5321, section 3.8)
+	return f
+}
+
+// cause keeps of an error only what callers look for, so that the words of the
+// other side do not travel in an error chain.
+func cause(ctx context.Context, err error) error {
+	if errors.Is(err, queue.ErrLeaseLost) {
+		return queue.ErrLeaseLost
+	}
+	if errors.Is(err, netguard.ErrBlocked) {
+		return netguard.ErrBlocked
+	}
+	return context.Cause(ctx)
+}
+
+// answerOf says in the terms of the table what err is.
+func answerOf(ctx context.Context, stage string, err error) actions.Answer {
+	a := actions.Answer{Stage: stage}
+	if reply, ok := errors.AsType[*textproto.Error](err); ok {
+		a.Code = reply.Code
+		a.Status, a.Text = splitStatus(reply.Msg)
+		return a
+	}
+	a.Status, a.Text = statusOf(ctx, stage, err), err.Error()
+	switch a.Status {
+	case statusTimeout:
+		a.Text = "no answer in time"
+	case statusCancelled:
+		a.Text = "cancelled"
+	case statusClaim:
+		a.Text = errClaim.Error()
+	case statusProtocol:
+		a.Text = "the server does not speak SMTP" // the error repeats what it said
+	}
+	return a
+}
+
+// statusOf names an error that is not a reply.
+func statusOf(ctx context.Context, stage string, err error) string {
+	for _, own := range []struct {
+		is     error
+		status string
+	}{
+		{netguard.ErrBlocked, statusBlocked}, {errBudget, statusFlood}, {errNoSTARTTLS, statusNoSTARTTLS},
+		{errNoMechanism, statusNoMechanism}, {errMechanism, statusMechanism}, {errTooLarge, statusTooLarge},
+		{errClaim, statusClaim},
+	} {
+		if errors.Is(err, own.is) {
+			return own.status
+		}
+	}
+	// A cancelled exchange shows as a closed connection: ctx knows better.
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return statusTimeout
+	case ctx.Err() != nil:
+		return statusCancelled
+	}
+	if status := tlsStatus(err); status != "" {
+		return status
+	}
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
+		return statusProtocol
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return statusDNS
+	}
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return statusTimeout
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return statusRefused
+	}
+	if stage == stageParams {
+		return statusParams
+	}
+	return statusClosed
+}
+
+// tlsStatus names the errors of a TLS handshake that a person must mend, and
+// "" for all others.
+func tlsStatus(err error) string {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return statusCertificate
+	}
+	for _, is := range []func(error) bool{
+		as[x509.UnknownAuthorityError], as[x509.HostnameError], as[x509.CertificateInvalidError],
+	} {
+		if is(err) {
+			return statusCertificate
+		}
+	}
+	if as[tls.RecordHeaderError](err) {
+		return statusPlaintext
+	}
+	// crypto/tls has no type for it (handshake_client.go, pickTLSVersion; alert.go).
+	if strings.Contains(err.Error(), "protocol version") {
+		return statusVersion
+	}
+	return ""
+}
+
+// as reports whether err or a cause of it is a T.
+func as[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
+
+// enhanced is an enhanced status code (RFC 3463) at the start of a line.
+var enhanced = regexp.MustCompile(`(?m)^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)`)
+
+// splitStatus takes the enhanced codes off the lines of a reply.
+func splitStatus(msg string) (status, text string) {
+	if m := enhanced.FindStringSubmatch(msg); m != nil {
+		status = m[1]
+	}
+	text = enhanced.ReplaceAllString(msg, "")
+	return status, strings.Join(strings.Fields(text), " ")
+}
+
+// What a server's words may hold besides secrets: recipients and links.
+var (
+	addressPattern = regexp.MustCompile(`[^\s<>()\[\]:;,"']*@[^\s<>()\[\]:;,"']+`)
+	urlPattern     = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
+)
+
+// clean returns text that is safe to keep: without the hidden values, without
+// addresses and links, at most redact.MaxText characters.
+func clean(text string, hide []redact.String) string {
+	scrubbed := redact.Scrub(text, hide...)
+	if n := len([]rune(scrubbed)); n >= redact.MaxText { // the last word may be half an address
+		if i := strings.LastIndexByte(scrubbed, ' '); i > 0 {
+			scrubbed = scrubbed[:i]
+		}
+	}
+	scrubbed = urlPattern.ReplaceAllString(scrubbed, "(link)")
+	scrubbed = addressPattern.ReplaceAllString(scrubbed, "(address)")
+	// Two replacements can have made it longer than it was.
+	return redact.Scrub(scrubbed)
+}

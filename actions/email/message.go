@@ -1,0 +1,98 @@
+package email
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	netmail "net/mail"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/sealpost/sealpost/queue"
+)
+
+// render builds the whole mail in memory. go-mail writes straight to a
+// connection otherwise, and an error halfway then ends a cut mail with a dot
+// that the server takes for the end: it would be delivered.
+func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]byte, error) {
+	m := mail.NewMsg(mail.WithNoDefaultUserAgent(), mail.WithCharset(mail.CharsetUTF8), mail.WithEncoding(mail.EncodingQP))
+	m.FromMailAddress(from)
+	if len(pl.to) > 0 {
+		m.ToMailAddress(pl.to...)
+	}
+	if len(pl.cc) > 0 {
+		m.CcMailAddress(pl.cc...)
+	}
+	if len(pl.replyTo) > 0 {
+		m.ReplyToMailAddress(pl.replyTo...)
+	}
+	if pl.subject != "" {
+		m.Subject(pl.subject)
+	}
+	m.SetMessageIDWithValue(MessageID(job, from.Address))
+	m.SetDateWithValue(now)
+	switch {
+	case pl.html == "":
+		m.SetBodyString(mail.TypeTextPlain, pl.text)
+	case pl.text == "":
+		m.SetBodyString(mail.TypeTextHTML, pl.html)
+	default: // the best form comes last (RFC 2046, section 5.1.4)
+		m.SetBodyString(mail.TypeTextPlain, pl.text)
+		m.AddAlternativeString(mail.TypeTextHTML, pl.html)
+	}
+	var b bytes.Buffer
+	b.Grow(1024 + 2*(len(pl.text)+len(pl.html)))
+	if _, err := m.WriteTo(&b); err != nil {
+		return nil, errors.New("build mail: the mail cannot be written") // err may hold addresses
+	}
+	return b.Bytes(), nil
+}
+
+// sender returns the From address: the job's, or the secret's with the job's
+// name if it has one.
+func (pl *plan) sender(fallback string) (*netmail.Address, error) {
+	if pl.from != nil {
+		return pl.from, nil
+	}
+	list, err := parseList(fallback)
+	if err != nil || len(list) != 1 {
+		return nil, errors.New("no sender: the job gives no address in \"from\", and neither the secret's \"from\" nor its username is one")
+	}
+	from := *list[0]
+	if pl.fromName != "" {
+		from.Name = pl.fromName
+	}
+	return &from, nil
+}
+
+// MessageID returns the Message-ID of a job's mail, without angle brackets. It
+// is the same for every attempt, so that receivers that look for duplicates
+// (RFC 7352) drop a second copy. It holds the job's id, and of the JID eight
+// hex digits of its SHA-256, since an id may be used again after a day.
+func MessageID(job *queue.Job, from string) string {
+	sum := sha256.Sum256([]byte(job.ID + "\n" + job.JID))
+	_, domain, _ := strings.Cut(from, "@")
+	return fmt.Sprintf("%s.%s@%s", dotAtom(job.ID), hex.EncodeToString(sum[:4]), domain)
+}
+
+// dotAtom makes a job's id fit for a Message-ID (RFC 5322, section 3.6.4), which
+// takes no colon, and no dot at an end or after a dot.
+func dotAtom(id string) string {
+	b := []byte(id)
+	for i, c := range b {
+		if c == '.' && i > 0 && i < len(b)-1 && b[i-1] != '.' {
+			continue
+		}
+		if !isAtom(c) {
+			b[i] = '-'
+		}
+	}
+	if len(b) == 0 {
+		return "job"
+	}
+	return string(b)
+}

@@ -1,0 +1,140 @@
+package email
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+
+	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/queue"
+)
+
+// maxSubject is the longest subject in bytes. A header line may have 998
+// characters (RFC 5322, section 2.1.1), and a word in it cannot be folded.
+const maxSubject = 900
+
+// Params is the action object of an email-smtp job.
+type Params struct {
+	Type    string `json:"type"`
+	Secret  string `json:"smtp_secret"` // id or key of a secret of type smtp
+	From    string `json:"from"`        // an address, "Name <address>", or only a name; "" means the secret's sender
+	To      string `json:"to"`          // addresses with , or ; between
+	Cc      string `json:"cc"`
+	Bcc     string `json:"bcc"`
+	ReplyTo string `json:"reply_to"`
+	Subject string `json:"subject"` // may hold message variables, as the next two
+	Message string `json:"message"` // plain text
+	HTML    string `json:"html"`    // with Message: both, as alternatives
+}
+
+// plan is a checked mail: what will be sent, but for the sender where that
+// comes from the secret.
+type plan struct {
+	secret               string
+	fromName             string // with from nil: the name before the secret's address
+	from                 *mail.Address
+	to, cc, bcc, replyTo []*mail.Address
+	subject, text, html  string
+}
+
+// decode reads and checks the action of a job. Its errors are permanent.
+func decode(job *queue.Job) (*plan, error) {
+	var p Params
+	if err := actions.Decode(Kind, job.Action, &p); err != nil {
+		return nil, err
+	}
+	pl, err := p.plan(job)
+	if err != nil {
+		return nil, queue.Permanent(fmt.Errorf("%s: %w", Kind, err))
+	}
+	return pl, nil
+}
+
+// plan checks every field and fills the variables.
+func (p *Params) plan(job *queue.Job) (*plan, error) {
+	if !actions.IsSecretRef(p.Secret) {
+		return nil, errors.New("field \"smtp_secret\": want the id or the key of a secret of type smtp")
+	}
+	pl := &plan{secret: p.Secret}
+	if err := pl.setFrom(p.From); err != nil {
+		return nil, fmt.Errorf("field \"from\": %w", err)
+	}
+	for _, f := range []struct {
+		name, list string
+		dst        *[]*mail.Address
+	}{{"to", p.To, &pl.to}, {"cc", p.Cc, &pl.cc}, {"bcc", p.Bcc, &pl.bcc}, {"reply_to", p.ReplyTo, &pl.replyTo}} {
+		addresses, err := parseList(f.list)
+		if err != nil {
+			return nil, fmt.Errorf("field %q: %w", f.name, err)
+		}
+		*f.dst = addresses
+	}
+	switch n := len(pl.to) + len(pl.cc) + len(pl.bcc); {
+	case n == 0:
+		return nil, errors.New("no recipient: give \"to\", \"cc\" or \"bcc\"")
+	case n > maxRecipients || len(pl.replyTo) > maxRecipients:
+		return nil, fmt.Errorf("more than %d recipients", maxRecipients)
+	}
+	return pl, pl.fill(p, job)
+}
+
+// setFrom takes an address, a name with an address, or only a name.
+func (pl *plan) setFrom(from string) error {
+	from = strings.TrimSpace(from)
+	if !strings.Contains(from, "@") {
+		pl.fromName = from
+		return actions.CheckLine(from)
+	}
+	list, err := parseList(from)
+	if err != nil {
+		return err
+	}
+	if len(list) != 1 {
+		return errors.New("want one address")
+	}
+	pl.from = list[0]
+	return nil
+}
+
+// fill checks the texts and fills in the variables.
+func (pl *plan) fill(p *Params, job *queue.Job) error {
+	if p.Message == "" && p.HTML == "" {
+		return errors.New("no text: give \"message\", \"html\" or both")
+	}
+	if err := actions.CheckLine(p.Subject); err != nil {
+		return fmt.Errorf("field \"subject\": %w", err)
+	}
+	for name, text := range map[string]string{"message": p.Message, "html": p.HTML} {
+		if err := actions.CheckText(text); err != nil {
+			return fmt.Errorf("field %q: %w", name, err)
+		}
+	}
+	vars, err := actions.ReadVariables(job.Data)
+	if err != nil {
+		return err
+	}
+	pl.subject = vars.Fill(p.Subject, actions.Header)
+	pl.text = vars.Fill(p.Message, actions.Plain)
+	pl.html = vars.Fill(p.HTML, actions.HTML)
+	if len(pl.subject) > maxSubject {
+		return fmt.Errorf("field \"subject\": more than %d bytes", maxSubject)
+	}
+	return nil
+}
+
+// envelope returns the addresses of all recipients, each once.
+func (pl *plan) envelope() []string {
+	var all []string
+	seen := map[string]bool{}
+	for _, list := range [][]*mail.Address{pl.to, pl.cc, pl.bcc} {
+		for _, a := range list {
+			// Domains are lower case already; local parts may mean different boxes.
+			if !seen[a.Address] {
+				seen[a.Address] = true
+				all = append(all, a.Address)
+			}
+		}
+	}
+	return all
+}
