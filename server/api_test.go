@@ -106,6 +106,8 @@ func TestRefusals(t *testing.T) {
 		{"more jobs than a batch", "POST", "/jobs", many, nil, 400, "1000"},
 		{"unknown kind", "POST", "/jobs", `{"action":{"type":"nothing"}}`, nil, 400, "nothing"},
 		{"unknown field of an action", "POST", "/jobs", `{"action":{"type":"note","colour":1}}`, nil, 400, "unknown field"},
+		{"secret that is not there", "POST", "/jobs", `{"action":{"type":"note","smtp_secret":"NOTHING"}}`, nil, 400, "no such secret"},
+		{"secret of another type", "POST", "/jobs", `{"action":{"type":"note","smtp_secret":"TEXT"}}`, nil, 400, "of type text"},
 		{"unknown field of a job", "POST", "/jobs", `{"action":{"type":"note"},"colour":1}`, nil, 400, "colour"},
 		{"neither action nor id", "POST", "/jobs", `{}`, nil, 400, "action"},
 		{"bad job in a batch", "POST", "/jobs", "[" + goodJob + `,{}]`, nil, 400, "job 1"},
@@ -125,6 +127,7 @@ func TestRefusals(t *testing.T) {
 		{"release without a secret", "POST", "/parked/release", `{}`, nil, 400, "secret"},
 		{"retry of nothing", "POST", "/dead/retry", `{"ids":[]}`, nil, 400, "ids"},
 	}
+	s.mustDo("POST", "/secrets", `{"key":"TEXT","value":"123456"}`, nil)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			change := tt.change

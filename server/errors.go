@@ -50,6 +50,7 @@ func problems() []problem {
 		{secrets.ErrNotFound, http.StatusNotFound, "Secret Not Found"},
 		{secrets.ErrExists, http.StatusConflict, "A secret with this key exists; edit it, or choose another key"},
 		{secrets.ErrWrongType, http.StatusConflict, ""},
+		{secrets.ErrSealBroken, http.StatusConflict, ""},
 		{secrets.ErrConflict, http.StatusConflict, "Somebody else changed the secret in between; read it and try again"},
 		{secrets.ErrInvalid, http.StatusBadRequest, ""},
 		{queue.ErrNotFound, http.StatusNotFound, "Job Not Found"},

@@ -180,6 +180,7 @@ func (noteAction) Prepare(job *queue.Job) (queue.Work, error) {
 	var params struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
+		SMTP string `json:"smtp_secret"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(job.Action))
 	dec.DisallowUnknownFields()

@@ -58,7 +58,7 @@ func (a *API) sendJobs(r *http.Request, _ access.Principal) (any, error) {
 // enqueue accepts all jobs or none. What a worker would give up at once is
 // refused here, where somebody reads the answer.
 func (a *API) enqueue(ctx context.Context, jobs ...json.RawMessage) ([]receiptView, error) {
-	if err := a.check(jobs); err != nil {
+	if err := a.check(ctx, jobs); err != nil {
 		return nil, err
 	}
 	receipts, err := a.queue.Enqueue(ctx, jobs...)
@@ -70,26 +70,6 @@ func (a *API) enqueue(ctx context.Context, jobs ...json.RawMessage) ([]receiptVi
 		views[i] = receiptView{ID: receipt.ID, Duplicate: receipt.Duplicate}
 	}
 	return views, nil
-}
-
-// check has each job's action decoded as a worker will do it. What is wrong
-// with the job around the action is left to the queue to say.
-func (a *API) check(jobs []json.RawMessage) error {
-	for i, raw := range jobs {
-		var job struct {
-			Action   json.RawMessage `json:"action"`
-			ActionID string          `json:"action_id"`
-			Data     json.RawMessage `json:"data"`
-		}
-		if len(raw) > queue.MaxJobBytes || json.Unmarshal(raw, &job) != nil || job.Action == nil && job.ActionID == "" {
-			continue
-		}
-		_, err := a.actions.Prepare(&queue.Job{JID: "0-0", ID: "check", Action: job.Action, ActionID: job.ActionID, Data: job.Data})
-		if err != nil {
-			return &queue.InvalidJobError{Index: i, Err: err}
-		}
-	}
-	return nil
 }
 
 // jobsView is a page of a list; Cursor is "" at its end.

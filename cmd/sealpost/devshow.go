@@ -18,18 +18,18 @@ const devWait = 20 * time.Second
 
 // devResult is what the show has to tell, as -o json prints it.
 type devResult struct {
-	API           string     `json:"api"`
-	Ops           string     `json:"ops"`
-	AdminToken    string     `json:"admin_token"`
-	ProducerToken string     `json:"producer_token"`
-	SMTP          string     `json:"smtp_sink"`
-	SQS           string     `json:"sqs_sink"`
-	HTTP          string     `json:"http_sink"`
-	Secret        secretInfo `json:"secret"`
-	Mail          string     `json:"mail"` // headers and body as they arrived
-	Message       string     `json:"sqs_message"`
-	Jobs          []any      `json:"jobs"`
-	FirstMS       int64      `json:"first_delivery_ms"` // since the program started
+	API           string            `json:"api"`
+	Ops           string            `json:"ops"`
+	AdminToken    string            `json:"admin_token"`
+	ProducerToken string            `json:"producer_token"`
+	SMTP          string            `json:"smtp_sink"`
+	SQS           string            `json:"sqs_sink"`
+	HTTP          string            `json:"http_sink"`
+	Secret        secretInfo        `json:"secret"`
+	Mail          string            `json:"mail"` // headers and body as they arrived
+	Message       string            `json:"sqs_message"`
+	Jobs          []json.RawMessage `json:"jobs"`
+	FirstMS       int64             `json:"first_delivery_ms"` // since the program started
 }
 
 // show does the main job, through the API as anybody would.
@@ -124,7 +124,7 @@ func (d *dev) sendJobs(ctx context.Context, r *devResult, start time.Time) error
 		if i == 0 {
 			r.FirstMS = time.Since(start).Milliseconds()
 		}
-		var record any
+		var record json.RawMessage
 		if err := producer.call(ctx, http.MethodGet, jobPath(job.ID), nil, &record); err != nil {
 			return err
 		}

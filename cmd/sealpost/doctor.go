@@ -130,7 +130,7 @@ func clockFinding(ctx context.Context, rdb redis.UniversalClient) finding {
 	}
 	// The answer was made at some moment between the two readings.
 	skew := max(there.Sub(after), before.Sub(there), 0)
-	f := finding{Check: "clock", Result: "ok", Text: "within " + max(skew, after.Sub(before)).Round(time.Millisecond).String() + " of the clock of Redis"}
+	f := finding{Check: "clock", Result: "ok", Text: "within " + max(skew, after.Sub(before), time.Millisecond).Round(time.Millisecond).String() + " of the clock of Redis"}
 	if skew > maxSkew {
 		f.Result, f.Text = "warn", skew.Round(time.Millisecond).String()+" from the clock of Redis"
 		f.Advice = "run NTP on both machines: delays and expiry times are off by this much"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,6 +19,7 @@ func (a *app) jobCommand() *cobra.Command {
 
 // jobStatus is what the API tells of a job.
 type jobStatus struct {
+	Ref           string       `json:"ref"` // finds the job also when its producer's id does not
 	ID            string       `json:"id"`
 	State         string       `json:"state"`
 	Kind          string       `json:"kind"`
@@ -93,7 +95,7 @@ func (a *app) jobShow(name string) *cobra.Command {
 
 // passJSON prints the result of a GET as the API gave it.
 func (a *app) passJSON(ctx context.Context, c *client, path string) error {
-	var result any
+	var result json.RawMessage
 	if err := c.call(ctx, http.MethodGet, path, nil, &result); err != nil {
 		return err
 	}
@@ -105,7 +107,7 @@ func (a *app) printJob(s jobStatus) error {
 	if s.Parked != nil {
 		parked = fmt.Sprintf("on version %d of secret %s", s.Parked.Version, s.Parked.Secret)
 	}
-	err := a.printPairs([2]string{"id", s.ID}, [2]string{"state", s.State}, [2]string{"kind", s.Kind},
+	err := a.printPairs([2]string{"id", s.ID}, [2]string{"ref", s.Ref}, [2]string{"state", s.State}, [2]string{"kind", s.Kind},
 		[2]string{"enqueued", s.EnqueuedAt}, [2]string{"due", s.DueAt}, [2]string{"parked", parked}, [2]string{"reason", s.Reason},
 		[2]string{"text", s.Text},
 		[2]string{"attempts", fmt.Sprintf("%d (handed back %d, crashes %d)", s.AttemptCount, s.HandbackCount, s.CrashCount)})
@@ -161,8 +163,8 @@ type jobPage struct {
 // listJobs prints one page; where it goes on is said on stderr.
 func (a *app) listJobs(ctx context.Context, c *client, path string) error {
 	var raw struct {
-		Jobs   []any  `json:"jobs"`
-		Cursor string `json:"cursor"`
+		Jobs   []json.RawMessage `json:"jobs"`
+		Cursor string            `json:"cursor"`
 	}
 	var page jobPage
 	var err error
@@ -176,13 +178,13 @@ func (a *app) listJobs(ctx context.Context, c *client, path string) error {
 		return err
 	}
 	if a.asJSON() {
-		err = a.printJSON(append([]any{}, raw.Jobs...))
+		err = a.printJSON(append([]json.RawMessage{}, raw.Jobs...))
 	} else {
 		var rows [][]string
 		for _, s := range page.Jobs {
-			rows = append(rows, []string{s.ID, s.State, s.Kind, strconv.Itoa(s.AttemptCount), s.EnqueuedAt, s.last()})
+			rows = append(rows, []string{s.Ref, s.ID, s.State, s.Kind, strconv.Itoa(s.AttemptCount), s.EnqueuedAt, s.last()})
 		}
-		err = a.printTable([]string{"ID", "STATE", "KIND", "ATTEMPTS", "ENQUEUED", "REASON"}, rows)
+		err = a.printTable([]string{"REF", "ID", "STATE", "KIND", "ATTEMPTS", "ENQUEUED", "REASON"}, rows)
 	}
 	if page.Cursor != "" {
 		fmt.Fprintf(a.stderr, "sealpost: there are more: --cursor %s\n", clean(page.Cursor))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/sealpost/sealpost/config"
@@ -39,6 +40,7 @@ type app struct {
 
 // run does what args say and returns the exit code. Errors go to stderr.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	redis.SetLogger(silence{})
 	a := &app{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
@@ -55,6 +57,13 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	return code
 }
+
+// silence takes what go-redis would print on stderr by itself; every error
+// that it prints it returns too.
+type silence struct{}
+
+// Printf prints nothing.
+func (silence) Printf(context.Context, string, ...any) {}
 
 // quietError ends the program with exit code 1 after everything has been said.
 type quietError struct{}

@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"redis": startRedis, "masterkey": masterKey, "ready": ready, "setenv": setenv,
-			"golden": golden, "mailsink": mailSink, "mails": mails, "addjob": addJob, "exits": exits,
+			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "setref": setref, "settled": settled, "addjob": addJob, "exits": exits,
 		},
 	})
 }
@@ -141,6 +141,16 @@ func setenv(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
+// setref keeps the ref of the first job of the list that was printed: setref NAME
+func setref(ts *testscript.TestScript, _ bool, args []string) {
+	var list []jobStatus
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &list))
+	if len(list) == 0 {
+		ts.Fatalf("the list is empty")
+	}
+	ts.Setenv(args[0], list[0].Ref)
+}
+
 // exits says with which code the program ends: exits CODE ARGS...
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec("sealpost", args[1:]...)
@@ -168,6 +178,9 @@ func varying() []struct {
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 		{regexp.MustCompile(`q0-\d{13}-\d+`), "JOB"},
 		{regexp.MustCompile(`"[0-9a-f]{24}"`), `"ID"`},
+		{regexp.MustCompile(`"id": "[A-Za-z0-9_-]{11}"`), `"id": "TOKEN-ID"`},
+		{regexp.MustCompile(`"ca_sha256": "[0-9a-f]{64}"`), `"ca_sha256": "HASH"`},
+		{regexp.MustCompile(`"value_length": [1-9]\d*`), `"value_length": NUMBER`},
 		{regexp.MustCompile(`"(worker|name)": "[^"]*-\d+-[0-9a-f]{8}[^"]*"`), `"$1": "WORKER"`},
 		{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
 		{regexp.MustCompile(`"(smtp_port|server_port|port)": "?\d+"?`), `"$1": PORT`},
@@ -232,6 +245,26 @@ func mails(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("a mail does not hold %q:\n%s", args[1], m.Raw)
 		}
 	}
+}
+
+// holds waits until a file holds a text: holds FILE TEXT
+func holds(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, args[0], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && strings.Contains(string(text), args[1])
+	})
+}
+
+// settled waits until so many jobs are dead and none is on its way: settled N
+func settled(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "dead jobs", func() bool {
+		ts.Check(ts.Exec("sealpost", "queue", "stats", "-o", "json"))
+		var stats struct {
+			Jobs map[string]int `json:"jobs"`
+		}
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &stats))
+		return strconv.Itoa(stats.Jobs["dead"]) == args[0] && stats.Jobs["ready"]+stats.Jobs["running"] == 0
+	})
 }
 
 // addJob puts a job straight into Redis: addjob FILE

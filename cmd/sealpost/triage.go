@@ -155,7 +155,7 @@ func (a *app) deadAct(name, short, method, path, done string) *cobra.Command {
 	return cmd
 }
 
-// deadIDs returns the ids of all dead jobs. They are gathered before anything
+// deadIDs returns the refs of all dead jobs. They are gathered before anything
 // is done to them: a job that is retried and dies again comes in front.
 func deadIDs(ctx context.Context, c *client) ([]string, error) {
 	var ids []string
@@ -165,7 +165,7 @@ func deadIDs(ctx context.Context, c *client) ([]string, error) {
 			return nil, err
 		}
 		for _, job := range page.Jobs {
-			ids = append(ids, job.ID)
+			ids = append(ids, job.Ref) // a job that came straight to Redis is not found by its own id
 		}
 		if page.Cursor == "" {
 			return ids, nil
@@ -183,7 +183,10 @@ func (a *app) actOnDead(ctx context.Context, c *client, method, path, done strin
 	for batch := range slices.Chunk(ids, batchJobs) {
 		var result map[string]int64
 		if err := c.call(ctx, method, path, map[string]any{"ids": batch}, &result); err != nil {
-			return total, fmt.Errorf("%w; %d jobs were %s before that", err, total, done)
+			if total > 0 {
+				err = fmt.Errorf("%w; %d jobs were %s before that", err, total, done)
+			}
+			return total, err
 		}
 		total += result[done]
 		bar.at(total, fmt.Sprintf("%d jobs", total))
