@@ -1,0 +1,172 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// errPerhapsSent is what Begin returns when an earlier claim of a job with
+// on_ambiguous=park began the step and did not say how it ended.
+var errPerhapsSent = errors.New("queue: an earlier worker began to send this job and was lost; it may have been sent")
+
+// claim is a stream entry that this process holds, and its job.
+type claim struct {
+	Claim
+	pool       *Pool
+	part       *partition
+	eid        string
+	raw        string // the job's JSON
+	meta       meta
+	deliveries int
+	bad        error // why the JSON is not a job
+	mark       bool  // an earlier claim has left its mark
+	work       Work
+	kind       string
+	lane       *lane
+
+	renewed   atomic.Int64 // since Pool.epoch
+	lost      atomic.Bool
+	began     atomic.Bool // Begin was called
+	ambiguous atomic.Bool // Begin found an earlier claim's mark
+
+	out        outcome
+	slot       bool   // it keeps its slot until it is settled
+	prev, next *claim // in partition.held
+}
+
+// newClaim reads entry eid. at is when it was asked for, on the pool's clock:
+// the lease runs from there.
+func newClaim(part *partition, e entry, at time.Duration) *claim {
+	c := &claim{pool: part.pool, part: part, eid: e.id, raw: e.job, deliveries: max(e.deliveries, 1), mark: e.mark != ""}
+	c.meta = parseMeta(e.id, e.meta)
+	c.meta.Crashes += c.deliveries - 1
+	c.meta.Next += c.deliveries - 1 // the lost attempts wrote no record, or will
+	c.meta.Secret, c.meta.Version = "", 0
+	c.renewed.Store(int64(at))
+	job, err := decodeJob([]byte(e.job))
+	if err != nil {
+		c.bad = err
+		if e.job == "" {
+			c.bad = errors.New("the entry has no field \"job\"")
+		}
+		job = &Job{}
+		if len(c.raw) > MaxJobBytes {
+			c.raw = c.raw[:keptOversize]
+		}
+	}
+	job.JID = c.meta.JID
+	if job.ID == "" {
+		job.ID = publicID(part.index, job.JID)
+	}
+	c.Claim = Claim{
+		Job: job, Attempt: c.meta.Attempts + 1, Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, begin: c.beginStep,
+	}
+	return c
+}
+
+// keptOversize is how many bytes a dead letter keeps of a job over MaxJobBytes.
+const keptOversize = 4096
+
+// entry is a stream entry as it was read.
+type entry struct {
+	id, meta, job string
+	mark          string // of an earlier claim, only after a reclaim
+	deliveries    int    // 0 counts as 1
+}
+
+// token names this claim in the mark of a job.
+func (c *claim) token() string {
+	return c.pool.consumer + "/" + c.eid + "/" + strconv.Itoa(c.deliveries)
+}
+
+// beginStep is Claim.Begin: see there.
+func (c *claim) beginStep(ctx context.Context) error {
+	if c.lost.Load() {
+		return ErrLeaseLost
+	}
+	marks := c.Job.OnAmbiguous == "park"
+	age := c.pool.elapsed() - time.Duration(c.renewed.Load())
+	if !marks && age < c.pool.cfg.Lease/3 {
+		c.began.Store(true)
+		return nil
+	}
+	token := ""
+	if marks {
+		token = c.token()
+	}
+	at := c.pool.elapsed()
+	codes, err := scriptRenew.Run(ctx, c.pool.rdb, c.part.keys.with(), c.pool.consumer, c.eid, c.Job.JID, token).Int64Slice()
+	if err != nil || len(codes) != 1 {
+		c.pool.trouble("renew", err)
+		return &HandbackError{Err: fmt.Errorf("renew lease: %w", err)}
+	}
+	switch codes[0] {
+	case renewLost:
+		c.lost.Store(true)
+		return ErrLeaseLost
+	case renewMarked:
+		c.ambiguous.Store(true)
+		return errPerhapsSent
+	}
+	c.renewed.Store(int64(at))
+	c.began.Store(true)
+	return nil
+}
+
+// Answers of the script renew.
+const (
+	renewLost   = 0
+	renewMarked = 2
+)
+
+// held is the list of claims of one partition that are not settled yet.
+type held struct {
+	mu   sync.Mutex
+	root claim // sentinel
+	n    int
+}
+
+func (h *held) add(cs []*claim) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.root.next == nil {
+		h.root.next, h.root.prev = &h.root, &h.root
+	}
+	for _, c := range cs {
+		c.prev, c.next = h.root.prev, &h.root
+		c.prev.next, c.next.prev = c, c
+		h.n++
+	}
+}
+
+// remove takes claims off the list. Claims that are not on it are left alone.
+func (h *held) remove(cs []*claim) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range cs {
+		if c.prev == nil {
+			continue
+		}
+		c.prev.next, c.next.prev = c.next, c.prev
+		c.prev, c.next = nil, nil
+		h.n--
+	}
+}
+
+// all returns the claims for which want is true, the oldest first.
+func (h *held) all(want func(*claim) bool) []*claim {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var cs []*claim
+	for c := h.root.next; c != nil && c != &h.root; c = c.next {
+		if want(c) {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}

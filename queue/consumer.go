@@ -1,0 +1,205 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	readBlock   = 500 * time.Millisecond // a blocking read; also how long a drain may wait for it
+	reclaimPage = 50                     // entries taken over in one script call
+	maxCrashes  = 3                      // a job that lost its worker so often is poison
+)
+
+// partition is one stream and what this process holds of it.
+type partition struct {
+	pool    *Pool
+	index   int
+	keys    keys
+	held    held
+	cursor  string    // of the reclaim in progress
+	reclaim time.Time // next one
+	hot     bool      // the last read came back with jobs
+}
+
+// run reads jobs until ctx ends. What a read brings after that is released.
+func (p *partition) run(ctx context.Context) {
+	failures := 0
+	p.ensureGroup(ctx)
+	for ctx.Err() == nil {
+		err := p.turn(ctx)
+		switch {
+		case err == nil:
+			failures = 0
+		case isNoGroup(err):
+			p.ensureGroup(ctx)
+			fallthrough
+		default:
+			failures++
+			pause(ctx, failures)
+		}
+	}
+}
+
+// turn takes free slots, fills them with jobs and starts these.
+func (p *partition) turn(ctx context.Context) error {
+	n := p.pool.slots.take(ctx, p.share())
+	if n == 0 {
+		return nil
+	}
+	at := p.pool.elapsed()
+	entries, err := p.fetch(ctx, n)
+	p.pool.slots.put(n - len(entries))
+	p.hot = len(entries) > 0
+	if len(entries) > 0 {
+		p.start(entries, at)
+	}
+	return err
+}
+
+// share is how many slots a read may take. With several partitions, readers
+// that wait on an empty one keep half of the slots among them, so that the
+// others find free ones.
+func (p *partition) share() int {
+	if n := len(p.pool.parts); n > 1 && !p.hot {
+		return max(p.pool.cfg.Slots/(2*n), 1)
+	}
+	return p.pool.cfg.Slots
+}
+
+// fetch returns up to n entries: those of lost workers first, when it is time
+// to look for them, else new ones.
+func (p *partition) fetch(ctx context.Context, n int) ([]entry, error) {
+	if now := time.Now(); !now.Before(p.reclaim) {
+		entries, err := p.takeOver(ctx, min(n, reclaimPage))
+		if err != nil {
+			return nil, err
+		}
+		if p.cursor == "0-0" {
+			p.reclaim = now.Add(jittered(p.pool.cfg.Lease / 4))
+		}
+		if len(entries) > 0 {
+			return entries, nil
+		}
+	}
+	entries, err := p.read(ctx, n)
+	if err != nil {
+		p.pool.trouble("read", err)
+	}
+	return entries, err
+}
+
+// read asks for new entries. It waits for them, unless other partitions could
+// use the slots meanwhile.
+func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
+	block := p.pool.cfg.block
+	if p.hot && len(p.pool.parts) > 1 {
+		block = -1
+	}
+	streams, err := p.pool.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
+		Group: group, Consumer: p.pool.consumer, Streams: []string{p.keys.jobs(), ">"}, Count: int64(n), Block: block,
+	}).Result()
+	if errors.Is(err, redis.Nil) || ctx.Err() != nil && len(streams) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var entries []entry
+	for _, s := range streams {
+		for _, m := range s.Messages {
+			e := entry{id: m.ID}
+			e.meta, _ = m.Values["meta"].(string)
+			e.job, _ = m.Values["job"].(string)
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+// ensureGroup makes the stream and its group, from the first entry on: jobs
+// that were queued before the first worker count.
+func (p *partition) ensureGroup(ctx context.Context) {
+	err := p.pool.rdb.XGroupCreateMkStream(ctx, p.keys.jobs(), group, "0").Err()
+	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		p.pool.trouble("group", err)
+	}
+}
+
+// takeOver claims entries whose holder let the lease run out.
+func (p *partition) takeOver(ctx context.Context, n int) ([]entry, error) {
+	lease := p.pool.cfg.Lease.Milliseconds()
+	args := []any{p.pool.consumer, lease, n, p.cursor, maxCrashes}
+	reply, err := scriptReclaim.Run(ctx, p.pool.rdb, p.keys.with(), args...).Slice()
+	if err != nil {
+		p.pool.trouble("reclaim", err)
+		return nil, err
+	}
+	const parts = 3
+	if len(reply) < parts {
+		return nil, fmt.Errorf("reclaim: answer of %d parts", len(reply))
+	}
+	p.cursor, _ = reply[0].(string)
+	if p.cursor == "" {
+		p.cursor = "0-0"
+	}
+	buried, _ := reply[2].([]any)
+	for _, jid := range buried {
+		p.pool.log.Warn("job is dead: its worker died or lost it too often", "job", publicID(p.index, fmt.Sprint(jid)))
+		p.pool.cfg.Observer.finished("", Dead)
+	}
+	found, _ := reply[1].([]any)
+	entries := make([]entry, 0, len(found))
+	for _, f := range found {
+		if e, ok := reclaimed(f); ok && !p.holds(e.id) {
+			entries = append(entries, e)
+		}
+	}
+	p.pool.cfg.Observer.recovered(len(entries) + len(buried))
+	return entries, nil
+}
+
+// holds reports whether this process has the entry: it renewed its lease too
+// late, and has now taken it from itself.
+func (p *partition) holds(eid string) bool {
+	mine := p.held.all(func(c *claim) bool { return c.eid == eid })
+	for _, c := range mine {
+		c.renewed.Store(int64(p.pool.elapsed()))
+	}
+	return len(mine) > 0
+}
+
+// reclaimed reads one entry of the script's answer.
+func reclaimed(v any) (entry, bool) {
+	f, _ := v.([]any)
+	const fields = 5
+	if len(f) < fields {
+		return entry{}, false
+	}
+	e := entry{}
+	e.id, _ = f[0].(string)
+	n, _ := f[1].(int64)
+	e.meta, _ = f[2].(string)
+	e.job, _ = f[3].(string)
+	e.mark, _ = f[4].(string)
+	e.deliveries = int(n)
+	return e, e.id != ""
+}
+
+// start gives each entry to its lane.
+func (p *partition) start(entries []entry, at time.Duration) {
+	claims := make([]*claim, len(entries))
+	for i, e := range entries {
+		claims[i] = newClaim(p, e, at)
+	}
+	p.held.add(claims)
+	now := time.Now()
+	for _, c := range claims {
+		p.pool.route(c, now)
+	}
+}

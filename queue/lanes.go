@@ -1,0 +1,290 @@
+package queue
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A lane is all jobs for one destination. Its running jobs are bounded, so
+// that one slow server cannot hold more than its share of the process. Some
+// more jobs wait in the process, so that a lane can use all its slots without
+// asking Redis between two jobs; what is over that is handed back to Redis
+// without an attempt, with a time at which the lane will probably be free.
+const (
+	laneBuffer   = 250 * time.Millisecond // jobs that the lane will start within this may wait in the process
+	lanePause    = 100 * time.Millisecond // shortest hand-back
+	laneHorizon  = 30 * time.Second       // longest hand-back: an estimate that reaches further is a guess
+	laneJitter   = 3 * time.Second        // more than the horizon, so that a backlog does not come back as one
+	laneMemory   = 16                     // attempts over which the time of one is averaged
+	laneGuess    = time.Second            // time of an attempt while none has ended
+	laneIdle     = time.Second            // an empty lane is forgotten after this
+	laneTick     = 100 * time.Millisecond
+	throttleBase = time.Second
+	throttleMax  = 5 // doublings of throttleBase: 32 s
+	maxSuspicion = 2 // crashes after which a job does not even wait beside another
+	suspectLane  = "\x00suspect"
+)
+
+// lanes shares the slots of a process among its lanes.
+type lanes struct {
+	mu       sync.Mutex
+	byName   map[string]*lane
+	slots    int // most running jobs of a lane
+	running  int
+	waiting  int
+	draining bool
+	idle     chan struct{} // closed when draining and nothing runs
+}
+
+type lane struct {
+	name     string
+	slots    int
+	running  int
+	waiting  []*claim
+	head     int // waiting[:head] have been started
+	born     time.Time
+	used     time.Time     // when it last had jobs
+	moved    time.Time     // when an attempt last began or ended
+	took     time.Duration // average of an attempt, 0 while unknown
+	clock    time.Time     // due time of the next hand-back
+	hold     time.Time     // throttled until
+	throttle int           // throttled attempts since the last success
+}
+
+// verdict is what admit says of a job.
+type verdict int
+
+const (
+	laneStart   verdict = iota // run it now; the lane counts it as running
+	laneWait                   // it waits in the lane
+	laneFull                   // hand it back
+	laneDrained                // the process stops: release it
+)
+
+func newLanes(slots int) *lanes {
+	return &lanes{byName: map[string]*lane{}, slots: slots, idle: make(chan struct{})}
+}
+
+// admit takes a job into its lane. The duration is the hand-back's when full.
+func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.draining {
+		return laneDrained, 0
+	}
+	l := ls.lane(c, now)
+	c.lane = l
+	switch {
+	case now.Before(l.hold):
+	case l.running < l.slots && l.waits() == 0:
+		l.running++
+		ls.running++
+		return laneStart, 0
+	case l.waits() < l.room(now) && !(l.name == suspectLane && c.Crashes >= maxSuspicion):
+		l.waiting = append(l.waiting, c)
+		ls.waiting++
+		return laneWait, 0
+	}
+	return laneFull, l.pace(now)
+}
+
+// lane returns the job's lane. A job that lost its worker before may have been
+// the cause, so all such jobs share one lane of one slot: if it happens again
+// few others are hit.
+func (ls *lanes) lane(c *claim, now time.Time) *lane {
+	name, slots := c.work.Lane(), ls.slots
+	if c.Crashes > 0 {
+		name, slots = suspectLane, 1
+	}
+	l := ls.byName[name]
+	if l == nil {
+		l = &lane{name: name, slots: slots, born: now, moved: now}
+		ls.byName[name] = l
+	}
+	l.used = now
+	return l
+}
+
+// done ends a running job and returns the next one of its lane, which then
+// counts as running, or nil.
+func (ls *lanes) done(c *claim, ok bool, took time.Duration, now time.Time) *claim {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := c.lane
+	l.running--
+	ls.running--
+	l.learn(took, now)
+	if ok {
+		l.throttle = 0
+	}
+	if ls.draining && ls.running == 0 {
+		close(ls.idle)
+	}
+	if l.waits() == 0 || l.running >= l.slots {
+		return nil
+	}
+	next := l.waiting[l.head]
+	l.waiting[l.head] = nil
+	if l.head++; l.head == len(l.waiting) {
+		l.waiting, l.head = l.waiting[:0], 0
+	}
+	ls.waiting--
+	l.running++
+	ls.running++
+	return next
+}
+
+// throttled stops the lane for after, or for a time that doubles each time
+// when after is 0. It returns how long the lane is stopped, and the jobs that
+// waited in it, to be handed back.
+func (ls *lanes) throttled(c *claim, after time.Duration, now time.Time) (time.Duration, []handback) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := c.lane
+	pause := max(after, throttleBase<<min(l.throttle, throttleMax))
+	l.throttle++
+	if until := now.Add(pause); until.After(l.hold) {
+		l.hold = until
+	}
+	return l.pace(now), ls.take(l, 0, now)
+}
+
+// after is the pace of the lane for a job that must wait and named no time.
+func (ls *lanes) after(c *claim, now time.Time) time.Duration {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if c.lane == nil {
+		return lanePause
+	}
+	return c.lane.pace(now)
+}
+
+// handback is a job that goes back to Redis without an attempt.
+type handback struct {
+	c     *claim
+	after time.Duration
+}
+
+// tick forgets empty lanes and returns the jobs that wait in a lane which
+// turned out to be slow.
+func (ls *lanes) tick(now time.Time) []handback {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	var back []handback
+	for name, l := range ls.byName {
+		l.suspectSlow(now)
+		if l.running == 0 && l.waits() == 0 {
+			if now.Sub(l.used) > laneIdle && now.After(l.clock) && now.After(l.hold) {
+				delete(ls.byName, name)
+			}
+			continue
+		}
+		l.used = now
+		back = append(back, ls.take(l, l.room(now), now)...)
+	}
+	return back
+}
+
+// take removes the jobs of l that wait behind the first keep ones.
+func (ls *lanes) take(l *lane, keep int, now time.Time) []handback {
+	var back []handback
+	for l.waits() > keep {
+		c := l.waiting[l.head+keep]
+		l.waiting = append(l.waiting[:l.head+keep], l.waiting[l.head+keep+1:]...)
+		ls.waiting--
+		back = append(back, handback{c, l.pace(now)})
+	}
+	return back
+}
+
+// drain makes every later admit fail, closes idle when nothing runs, and
+// returns all jobs that wait. It is called once.
+func (ls *lanes) drain() []*claim {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.draining = true
+	var all []*claim
+	for _, l := range ls.byName {
+		all = append(all, l.waiting[l.head:]...)
+		l.waiting, l.head = nil, 0
+	}
+	ls.waiting = 0
+	if ls.running == 0 {
+		close(ls.idle)
+	}
+	return all
+}
+
+// counts returns how many jobs run and wait.
+func (ls *lanes) counts() (running, waiting int) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.running, ls.waiting
+}
+
+func (l *lane) waits() int { return len(l.waiting) - l.head }
+
+// room is how many jobs may wait: any number while the lane is new, because
+// its speed is not known, and then what it will start within laneBuffer.
+func (l *lane) room(now time.Time) int {
+	if l.took == 0 {
+		return math.MaxInt
+	}
+	return max(l.slots, int(l.rate()*laneBuffer.Seconds()))
+}
+
+// learn takes the time of an attempt into the average.
+func (l *lane) learn(took time.Duration, now time.Time) {
+	l.moved = now
+	took = max(took, time.Microsecond)
+	if l.took == 0 {
+		l.took = took
+		return
+	}
+	l.took += (took - l.took) / laneMemory
+}
+
+// suspectSlow raises the average when no attempt has ended for longer than it:
+// a server that hangs must be noticed before its timeouts.
+func (l *lane) suspectSlow(now time.Time) {
+	if l.running == 0 {
+		return
+	}
+	still := now.Sub(l.moved)
+	if l.took == 0 && still > laneBuffer {
+		l.took = laneGuess
+	}
+	if l.took > 0 && l.running >= l.slots {
+		l.took = max(l.took, still)
+	}
+}
+
+// rate is how many jobs a second the lane can do.
+func (l *lane) rate() float64 {
+	took := l.took
+	if took == 0 {
+		took = laneGuess
+	}
+	return float64(l.slots) / took.Seconds()
+}
+
+// pace returns when the next job may come back: one after the other at the
+// rate of the lane, so that a handed-back backlog comes back once.
+func (l *lane) pace(now time.Time) time.Duration {
+	next := now.Add(lanePause)
+	for _, t := range []time.Time{l.clock, l.hold} {
+		if t.After(next) {
+			next = t
+		}
+	}
+	l.clock = next.Add(time.Duration(float64(time.Second) / l.rate()))
+	if end := now.Add(laneHorizon); l.clock.After(end) && !l.hold.After(end) {
+		l.clock = end
+		if !next.Before(end) {
+			return laneHorizon + time.Duration(rand.Int64N(int64(laneJitter)))
+		}
+	}
+	return next.Sub(now)
+}

@@ -1,0 +1,219 @@
+package queuetest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealpost/sealpost/queue"
+)
+
+var crashRules = []rule{
+	{"a job of a dead worker is done by another and the crash is counted", ruleReclaim},
+	{"a job that kills its workers becomes a dead letter", rulePoison},
+	{"crashes are remembered over a hand-back", rulePoisonOverPlaces},
+	{"a retried poison job begins anew", rulePoisonRetried},
+	{"a late success ends the retry of a later holder", ruleLateDone},
+	{"a late success ends a dead letter of a later holder", ruleLateDoneDead},
+	{"a late failure does not touch a job that another runs", ruleLateFailure},
+	{"Begin tells a holder that it lost the job", ruleBeginLost},
+	{"a job that was perhaps sent by a dead worker is held when its producer says so", ruleMarkFound},
+	{"a consumer with pending jobs is not forgotten", ruleReap},
+}
+
+// ghost claims the only ready job as a worker that dies.
+func (r *rig) ghost(deliveries int) {
+	r.t.Helper()
+	eid := r.claim("ghost")
+	r.age(eid, "ghost", deliveries)
+}
+
+func ruleReclaim(t *testing.T, r *rig) {
+	id := r.enqueue()
+	r.ghost(1)
+	if got := r.state(id); got != queue.Running {
+		t.Errorf("before the takeover: got %q, want running", got)
+	}
+	recovered := make(chan int, 10)
+	cfg := r.config()
+	cfg.Observer.Recovered = func(n int) { recovered <- n }
+	var crashes int
+	h := &Handler{Do: func(_ context.Context, c *queue.Claim) (queue.Reply, error) {
+		crashes = c.Crashes
+		return queue.Reply{}, nil
+	}}
+	stop := Run(t, cfg, h)
+	s := r.becomes(id, queue.Done)
+	stop()
+	if h.Count(id) != 1 || s.Crashes != 1 || crashes != 1 || s.Used != 1 || <-recovered != 1 {
+		t.Errorf("got %d calls, claim with %d crashes, %+v", h.Count(id), crashes, s)
+	}
+	r.nothingLeft()
+}
+
+func rulePoison(t *testing.T, r *rig) {
+	id := r.enqueue(`"id":"killer"`)
+	r.ghost(3) // the takeover makes it 4 deliveries: 3 workers lost it
+	h, _ := r.run(nil)
+	s := r.becomes(id, queue.Dead)
+	if h.Count(id) != 0 || s.Reason != "poison" || s.Crashes != 3 || !strings.Contains(s.Text, "3 times") {
+		t.Errorf("got %d calls and %+v", h.Count(id), s)
+	}
+	letters, _, err := r.client.DeadList(r.ctx, 0, "")
+	if err != nil || len(letters) != 1 || letters[0].ID != "killer" {
+		t.Errorf("DeadList: got %+v, %v", letters, err)
+	}
+}
+
+func rulePoisonOverPlaces(t *testing.T, r *rig) {
+	id := r.enqueue()
+	r.ghost(2) // 2 crashes at the takeover
+	h, stop := r.run(failTimes(1, &queue.HandbackError{After: 300 * time.Millisecond, Err: errors.New("busy")}))
+	Eventually(t, "it is handed back", func() bool { return h.Count(id) == 1 && r.state(id) == queue.Delayed })
+	stop()
+	s := r.becomes(id, queue.Delayed)
+	if s.Crashes != 2 {
+		t.Fatalf("got %d crashes after the hand-back, want 2", s.Crashes)
+	}
+	h, stop = r.run(func(context.Context, *queue.Claim) (queue.Reply, error) {
+		return queue.Reply{}, &queue.HandbackError{After: time.Millisecond, Err: errors.New("busy")}
+	})
+	Eventually(t, "it is ready again", func() bool { return h.Count(id) > 0 })
+	stop()
+	Eventually(t, "it waits", func() bool { return r.state(id) == queue.Delayed || r.state(id) == queue.Ready })
+	// The third crash, of a new entry with its first delivery.
+	promoter, stop := r.run(nil)
+	_ = promoter
+	defer stop()
+	r.becomes(id, queue.Done)
+}
+
+func rulePoisonRetried(t *testing.T, r *rig) {
+	id := r.enqueue()
+	r.ghost(3)
+	r.run(nil)
+	r.becomes(id, queue.Dead)
+	if n, err := r.client.RetryDead(r.ctx, id); err != nil || n != 1 {
+		t.Fatalf("RetryDead: got %d, %v", n, err)
+	}
+	if s := r.becomes(id, queue.Done); s.Crashes != 0 {
+		t.Errorf("got %d crashes, want 0", s.Crashes)
+	}
+	r.nothingLeft()
+}
+
+// lateSetup has a first pool in the middle of an attempt while a second one
+// has taken the job over, does it with second, and has brought it to state.
+func (r *rig) lateSetup(second Func, state queue.State) (id string, first *gate) {
+	r.t.Helper()
+	first = newGate()
+	r.run(first.do)
+	id = r.enqueue()
+	first.wait(r.t)
+	r.steal()
+	cfg := r.config()
+	cfg.Backoff = func(int) time.Duration { return time.Hour }
+	Run(r.t, cfg, &Handler{Do: second})
+	r.becomes(id, state)
+	return id, first
+}
+
+func ruleLateDone(t *testing.T, r *rig) {
+	id, first := r.lateSetup(failTimes(1, errors.New("refused")), queue.Delayed)
+	first.out <- nil
+	s := r.becomes(id, queue.Done)
+	if len(s.Attempts) != 2 {
+		t.Errorf("got %+v, want the records of both attempts", s.Attempts)
+	}
+	r.nothingLeft()
+}
+
+func ruleLateDoneDead(t *testing.T, r *rig) {
+	id, first := r.lateSetup(failTimes(1, queue.Permanent(errors.New("no"))), queue.Dead)
+	first.out <- nil
+	r.becomes(id, queue.Done)
+	r.nothingLeft()
+}
+
+func ruleLateFailure(t *testing.T, r *rig) {
+	second := newGate()
+	first := newGate()
+	_, stop := r.run(first.do)
+	id := r.enqueue()
+	first.wait(t)
+	r.steal()
+	Run(t, r.config(), &Handler{Do: second.do})
+	second.wait(t)
+	first.out <- errors.New("connection reset")
+	stop() // its outcome has been written, and had no effect
+	if got := r.state(id); got != queue.Running {
+		t.Errorf("after the late failure: got %q, want running", got)
+	}
+	second.out <- nil
+	if s := r.becomes(id, queue.Done); s.Used != 1 {
+		t.Errorf("got %d attempts used, want 1", s.Used)
+	}
+	r.nothingLeft()
+}
+
+func ruleBeginLost(t *testing.T, r *rig) {
+	cfg := r.config()
+	began := make(chan error, 1)
+	ready, steal := make(chan struct{}), make(chan struct{})
+	h := &Handler{Do: func(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
+		close(ready)
+		<-steal
+		err := c.Begin(ctx)
+		began <- err
+		return queue.Reply{}, err
+	}}
+	stop := Run(t, cfg, h)
+	id := r.enqueue(`"on_ambiguous":"park"`) // so that Begin always asks Redis
+	<-ready
+	r.steal()
+	close(steal)
+	if err := <-began; !errors.Is(err, queue.ErrLeaseLost) {
+		t.Errorf("got %v, want ErrLeaseLost", err)
+	}
+	stop()
+	if got := r.state(id); got != queue.Running {
+		t.Errorf("got %q, want running (by the thief)", got)
+	}
+}
+
+func ruleMarkFound(t *testing.T, r *rig) {
+	g := newGate()
+	do := func(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
+		if err := c.Begin(ctx); err != nil {
+			return queue.Reply{}, err
+		}
+		return g.do(ctx, c)
+	}
+	r.run(do)
+	id := r.enqueue(`"on_ambiguous":"park"`)
+	g.wait(t)
+	r.steal() // the first worker is as good as dead
+	h, _ := r.run(nil)
+	s := r.becomes(id, queue.Dead)
+	if h.Count(id) != 0 || s.Reason != "unknown" || !strings.Contains(s.Text, "perhaps sent") {
+		t.Errorf("got %d calls and %+v", h.Count(id), s)
+	}
+	g.out <- errors.New("too late")
+}
+
+func ruleReap(t *testing.T, r *rig) {
+	id := r.enqueue()
+	eid := r.claim("ghost")
+	_, stop := r.run(nil)
+	r.becomes(r.enqueue(), queue.Done)
+	stop() // takes its own name out
+	consumers, err := r.rdb.XInfoConsumers(r.ctx, r.base+"jobs", "w").Result()
+	if err != nil || len(consumers) != 1 || consumers[0].Name != "ghost" {
+		t.Errorf("got %+v, %v; want the ghost alone", consumers, err)
+	}
+	r.age(eid, "ghost", 1)
+	r.run(nil)
+	r.becomes(id, queue.Done)
+}

@@ -1,0 +1,204 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	promoteEach = 100 * time.Millisecond // how late a delayed job may become ready
+	promotePage = 200                    // jobs in one script call: a script blocks its Redis
+	promoteMost = 50                     // pages in one go, so that a stop is not kept waiting
+	sweepEach   = 10 * time.Second
+	reapEach    = time.Hour // and for consumers that were idle for so long
+	renewPage   = 128       // claims in one script call
+)
+
+// schedule makes delayed jobs ready when they are due, and forgets workers
+// that are gone.
+func (p *Pool) schedule(ctx context.Context) {
+	failures := 0
+	reap := time.Now().Add(jittered(reapEach))
+	for ctx.Err() == nil {
+		if err := p.promote(ctx); err != nil {
+			failures++
+			pause(ctx, failures)
+			continue
+		}
+		failures = 0
+		if time.Now().After(reap) {
+			p.reapOthers(ctx)
+			reap = time.Now().Add(jittered(reapEach))
+		}
+		wait(ctx, jittered(promoteEach))
+	}
+}
+
+// wait returns after d or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// promote moves all jobs that are due, page by page, and reads Redis' clock.
+func (p *Pool) promote(ctx context.Context) error {
+	parts := p.parts
+	for range promoteMost {
+		calls := make([]*call, len(parts))
+		for i, part := range parts {
+			calls[i] = &call{script: scriptPromote, keys: part.keys.with(), args: []any{promotePage}}
+		}
+		before := time.Now()
+		runCalls(ctx, p.rdb, calls)
+		var more []*partition
+		for i, c := range calls {
+			reply, err := c.cmd.Int64Slice()
+			if err == nil && len(reply) != 2 {
+				err = errors.New("promote: answer of another form")
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					p.trouble("promote", err)
+				}
+				return err
+			}
+			p.skew.Store(int64(time.UnixMilli(reply[1]).Sub(before)))
+			if reply[0] >= promotePage {
+				more = append(more, parts[i])
+			}
+		}
+		if parts = more; len(parts) == 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil
+}
+
+// reapOthers forgets consumers that have not asked for jobs for long and hold none.
+func (p *Pool) reapOthers(ctx context.Context) {
+	for _, part := range p.parts {
+		consumers, err := p.rdb.XInfoConsumers(ctx, part.keys.jobs(), group).Result()
+		if err != nil {
+			p.trouble("reap", err)
+			return
+		}
+		for _, c := range consumers {
+			if c.Name == p.consumer || c.Pending > 0 || c.Idle < reapEach {
+				continue
+			}
+			if err := scriptReap.Run(ctx, p.rdb, part.keys.with(), c.Name).Err(); err != nil {
+				p.trouble("reap", err)
+				return
+			}
+		}
+	}
+}
+
+// sweep looks for secrets that have changed although nobody said so.
+func (p *Pool) sweep(ctx context.Context) {
+	if p.cfg.Credentials == nil {
+		return
+	}
+	for ctx.Err() == nil {
+		wait(ctx, jittered(sweepEach))
+		if err := p.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			p.trouble("sweep", err)
+		}
+	}
+}
+
+// sweepOnce asks for the version of every secret that jobs are parked on.
+func (p *Pool) sweepOnce(ctx context.Context) error {
+	oldest := map[string]int64{} // secret -> lowest version with parked jobs
+	for _, part := range p.parts {
+		names, err := p.rdb.HKeys(ctx, part.keys.parks()).Result()
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if secret, version, ok := splitParkName(name); ok {
+				if was, seen := oldest[secret]; !seen || version < was {
+					oldest[secret] = version
+				}
+			}
+		}
+	}
+	for secret, parked := range oldest {
+		version, err := p.cfg.Credentials(ctx, secret)
+		if err != nil {
+			p.log.Debug("version of a secret with parked jobs not known", "secret", secret, "err", clip(err.Error()))
+			continue
+		}
+		if version <= parked {
+			continue
+		}
+		n, err := p.client.CredentialChanged(ctx, secret, version)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			p.log.Info("released parked jobs: their secret has a newer version", "secret", secret, "version", version, "jobs", n)
+		}
+	}
+	return nil
+}
+
+// tickLanes hands back what waits in lanes that turned out to be slow.
+func (p *Pool) tickLanes(ctx context.Context) {
+	tick := time.NewTicker(laneTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			p.handBackAll(p.lanes.tick(now))
+		}
+	}
+}
+
+// renewLeases keeps the claims of this process until ctx ends: running jobs,
+// and outcomes that Redis has not taken yet.
+func (p *Pool) renewLeases(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, p.cfg.Lease/6)
+		for _, part := range p.parts {
+			old := p.elapsed() - p.cfg.Lease/6
+			claims := part.held.all(func(c *claim) bool { return time.Duration(c.renewed.Load()) < old && !c.lost.Load() })
+			for len(claims) > 0 && ctx.Err() == nil {
+				n := min(len(claims), renewPage)
+				p.renew(ctx, part, claims[:n])
+				claims = claims[n:]
+			}
+		}
+	}
+}
+
+// renew renews a page of claims. A claim that is lost is marked; its handler
+// learns of it at Begin.
+func (p *Pool) renew(ctx context.Context, part *partition, claims []*claim) {
+	args := []any{p.consumer}
+	for _, c := range claims {
+		args = append(args, c.eid, c.Job.JID, "")
+	}
+	at := p.elapsed()
+	codes, err := scriptRenew.Run(ctx, p.rdb, part.keys.with(), args...).Int64Slice()
+	if err != nil {
+		if ctx.Err() == nil {
+			p.trouble("renew", err)
+		}
+		return
+	}
+	for i, c := range claims {
+		if i < len(codes) && codes[i] == renewLost {
+			c.lost.Store(true)
+			continue
+		}
+		c.renewed.Store(int64(at))
+	}
+}

@@ -1,0 +1,49 @@
+-- DONE: leased -> an end (done, expired, cancelled). A batch.
+-- KEYS  places, then the log keys
+-- ARGV  1 log TTL s, 2 prefix of the parked keys, then for each job:
+--       entry id, jid, index of its log key in KEYS (0: no record), field, state, record
+-- Output how many entries were still pending
+-- Crash before: the lease runs out and another worker does the job again (the
+-- duplicate window). Crash after, reply lost: sent again it finds nothing.
+-- Accepted from anyone: a success of a holder that lost its lease also ends
+-- whatever a later holder made of the job (retry, parked, dead, running).
+local eids, jids = {}, {}
+for i = 3, #ARGV, 6 do
+  eids[#eids + 1] = ARGV[i]
+  jids[#jids + 1] = ARGV[i + 1]
+end
+check()
+local n = redis.pcall('XACK', JOBS, GROUP, unpack(eids))
+if type(n) ~= 'number' then n = 0 end
+redis.call('XDEL', JOBS, unpack(eids))
+if n < #eids then
+  redis.call('ZREM', DUE, unpack(jids))
+  redis.call('ZREM', DEAD, unpack(jids))
+  for i, jid in ipairs(jids) do
+    local newer = redis.call('HGET', MOVED, jid)
+    if newer and newer ~= eids[i] then drop(newer) end
+    local body = redis.call('HGET', BODY, jid)
+    if body then
+      local meta = cjson.decode(string.sub(body, 1, string.find(body, '\n', 1, true) - 1))
+      if meta.s then
+        local name = meta.s .. ':' .. string.format('%.0f', meta.v or 0)
+        redis.call('ZREM', ARGV[2] .. name, jid)
+        if redis.call('ZCARD', ARGV[2] .. name) == 0 then redis.call('HDEL', PARKS, name) end
+      end
+      redis.call('HDEL', BODY, jid)
+    end
+  end
+end
+redis.call('HDEL', MOVED, unpack(jids))
+redis.call('HDEL', CANCEL, unpack(jids))
+redis.call('HDEL', MARK, unpack(jids))
+local logs = {}
+for i = 3, #ARGV, 6 do
+  local key = tonumber(ARGV[i + 2])
+  if key > 0 then
+    redis.pcall('HSET', KEYS[key], ARGV[i + 3], ARGV[i + 4] .. ' ' .. ARGV[i + 5])
+    logs[key] = true
+  end
+end
+for key in pairs(logs) do redis.pcall('EXPIRE', KEYS[key], ARGV[1]) end
+return n

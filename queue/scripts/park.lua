@@ -1,0 +1,42 @@
+-- PARK: leased -> parked on one (secret, version); back to ready if the queue
+-- knows a newer version already; cancelled if somebody cancelled it. A batch.
+-- KEYS  places, 10 the parked set, then the log keys
+-- ARGV  1 log TTL s, 2 consumer, 3 secret, 4 version, then for each job: entry
+--       id, jid, enqueued ms, body, index of its log key (0: none), field, record
+-- Output for each job 1 parked, 2 cancelled, 3 ready, 0 not held any more
+-- Crash before: the lease runs out, another worker gets the job. Crash after,
+-- reply lost: sent again it answers 0. Only the holder may. The set's name is
+-- in the list of parked sets before a job is in the set, so a sweep finds it;
+-- a newer version stored before this script is seen here, one stored after it
+-- finds the job in the set.
+check()
+redis.call('ZCARD', KEYS[10])
+local t = now()
+local newest = tonumber(redis.call('HGET', VERSIONS, ARGV[3]) or '0')
+local name = ARGV[3] .. ':' .. ARGV[4]
+local out = {}
+for i = 5, #ARGV, 7 do
+  local eid, jid, key = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 4])
+  local state, code = 'parked', 1
+  if not own(ARGV[2], eid) then
+    code = 0
+  elseif redis.call('HEXISTS', CANCEL, jid) == 1 then
+    state, code = 'cancelled', 2
+    drop(eid)
+    forget(jid)
+  elseif newest > tonumber(ARGV[4]) then
+    state, code = 'ready', 3
+    ready(jid, ARGV[i + 3])
+    drop(eid)
+    redis.call('HDEL', MARK, jid)
+  else
+    redis.call('HSETNX', PARKS, name, t)
+    redis.call('HSET', BODY, jid, ARGV[i + 3])
+    redis.call('ZADD', KEYS[10], ARGV[i + 2], jid)
+    drop(eid)
+    forget(jid)
+  end
+  if code > 0 and key > 0 then log(KEYS[key], ARGV[i + 5], state, ARGV[i + 6], ARGV[1]) end
+  out[#out + 1] = code
+end
+return out

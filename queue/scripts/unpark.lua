@@ -1,0 +1,18 @@
+-- UNPARK: parked -> ready, oldest first.
+-- KEYS  places, 10 the parked set
+-- ARGV  1 name of the set in the list of parked sets, 2 most jobs of this call
+-- Output how many left the set
+-- Crash before: still parked. Crash after, reply lost: a second call goes on
+-- with the rest. Called until it answers 0.
+check()
+local ids = redis.call('ZRANGE', KEYS[10], 0, tonumber(ARGV[2]) - 1)
+for _, jid in ipairs(ids) do
+  local body = redis.call('HGET', BODY, jid)
+  if body then
+    ready(jid, body)
+    redis.call('HDEL', BODY, jid)
+  end
+  redis.call('ZREM', KEYS[10], jid)
+end
+if redis.call('ZCARD', KEYS[10]) == 0 then redis.call('HDEL', PARKS, ARGV[1]) end
+return #ids
