@@ -1,10 +1,13 @@
 package server
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
 )
 
 func (a *API) whoAmI(_ *http.Request, who access.Principal) (any, error) {
@@ -15,8 +18,31 @@ func (a *API) queueStats(r *http.Request, _ access.Principal) (any, error) {
 	return a.queue.Stats(r.Context())
 }
 
+// parkedView is a group of parked jobs with the key of the secret they wait
+// for; Key is "" when it was deleted.
+type parkedView struct {
+	queue.ParkedGroup
+	Key string `json:"key"`
+}
+
 func (a *API) listParked(r *http.Request, _ access.Principal) (any, error) {
-	return a.queue.ParkedList(r.Context())
+	vault, err := a.vault()
+	if err != nil {
+		return nil, err
+	}
+	groups, err := a.queue.ParkedList(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	views := make([]parkedView, len(groups))
+	for i, group := range groups {
+		ref, err := vault.Secrets.Lookup(r.Context(), group.Secret)
+		if err != nil && !errors.Is(err, secrets.ErrNotFound) && !errors.Is(err, secrets.ErrSealBroken) {
+			return nil, err
+		}
+		views[i] = parkedView{ParkedGroup: group, Key: ref.Key}
+	}
+	return views, nil
 }
 
 // releaseBody names the secret whose jobs shall be tried again, by id or key;
@@ -39,9 +65,12 @@ func (a *API) releaseParked(r *http.Request, _ access.Principal) (any, error) {
 		return nil, err
 	}
 	id := body.Secret
-	// Jobs of a deleted secret can still be released by its id.
-	if ref, err := vault.Secrets.Lookup(r.Context(), body.Secret); err == nil {
+	ref, err := vault.Secrets.Lookup(r.Context(), body.Secret)
+	switch {
+	case err == nil:
 		id = ref.ID
+	case !errors.Is(err, secrets.ErrNotFound) || !isID(id):
+		return nil, err // jobs of a deleted secret can still be released by its id
 	}
 	released, err := a.queue.ReleaseParked(r.Context(), id, body.Version)
 	if err != nil {
@@ -62,13 +91,13 @@ func (a *API) listDead(r *http.Request, _ access.Principal) (any, error) {
 	return jobsView{Jobs: letters, Cursor: next}, nil
 }
 
-// idsBody names dead letters by the ids of their jobs.
-type idsBodyView struct {
+// idsView names dead letters by the ids of their jobs.
+type idsView struct {
 	IDs []string `json:"ids"`
 }
 
 func deadIDs(r *http.Request) ([]string, error) {
-	var body idsBodyView
+	var body idsView
 	if err := decode(r, &body); err != nil {
 		return nil, err
 	}
@@ -100,6 +129,11 @@ func (a *API) removeDead(r *http.Request, _ access.Principal) (any, error) {
 		return nil, err
 	}
 	return map[string]int{"removed": removed}, nil
+}
+
+// isID reports whether ref has the form of an id: 24 lower-case hex digits.
+func isID(ref string) bool {
+	return len(ref) == 24 && strings.Trim(ref, "0123456789abcdef") == ""
 }
 
 // tokenView is what may be shown of a token.

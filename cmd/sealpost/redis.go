@@ -46,7 +46,7 @@ func (p *process) awaitRedis(ctx context.Context) error {
 // accept refuses a Redis that evicts, and warns of one that forgets.
 func (p *process) accept(facts redisFacts) error {
 	if facts.evicts() {
-		return fmt.Errorf("Redis at %s has maxmemory-policy %s: it %w", p.cfg.Redis, facts.policy, errEvicts)
+		return fmt.Errorf("the Redis at %s has maxmemory-policy %s: it %w", p.cfg.Redis, facts.policy, errEvicts)
 	}
 	if facts.forgets() {
 		p.log.Warn("Redis writes no append-only file: what it holds may be lost when it stops; set appendonly yes")
@@ -101,7 +101,7 @@ func (p *process) durability(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
 	case facts.evicts():
-		return "", fmt.Errorf("Redis has maxmemory-policy %s: it %w", facts.policy, errEvicts)
+		return "", fmt.Errorf("the Redis has maxmemory-policy %s: it %w", facts.policy, errEvicts)
 	case facts.forgets():
 		return p.cfg.Durability + "; Redis writes no append-only file", nil
 	}

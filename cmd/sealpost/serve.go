@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,11 @@ func (a *app) serveCommand() *cobra.Command {
 			if err := secrets.HardenProcess(); err != nil {
 				return fmt.Errorf("harden process: %w", err)
 			}
-			rdb := redis.NewUniversalClient(cfg.Redis.Options())
+			options := cfg.Redis.Options()
+			// Each partition holds a connection in a blocking read; the rest is
+			// what go-redis would take without them.
+			options.PoolSize = cfg.Partitions + 10*runtime.GOMAXPROCS(0)
+			rdb := redis.NewUniversalClient(options)
 			defer rdb.Close()
 			p, err := newProcess(cfg, newLogger(a.stderr, cfg), rdb)
 			if err != nil {

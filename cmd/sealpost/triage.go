@@ -18,6 +18,7 @@ func (a *app) parkedCommand() *cobra.Command {
 // parkedGroup is all jobs that wait for one secret to change.
 type parkedGroup struct {
 	Secret  string `json:"secret"`
+	Key     string `json:"key"` // "" when the secret was deleted
 	Version int64  `json:"version"`
 	Jobs    int64  `json:"jobs"`
 	Oldest  string `json:"oldest"`
@@ -42,9 +43,9 @@ func (a *app) parkedList() *cobra.Command {
 			}
 			var rows [][]string
 			for _, g := range list {
-				rows = append(rows, []string{g.Secret, strconv.FormatInt(g.Version, 10), strconv.FormatInt(g.Jobs, 10), g.Oldest, g.Text})
+				rows = append(rows, []string{g.Secret, g.Key, strconv.FormatInt(g.Version, 10), strconv.FormatInt(g.Jobs, 10), g.Oldest, g.Text})
 			}
-			return a.printTable([]string{"SECRET", "VERSION", "JOBS", "OLDEST", "REASON"}, rows)
+			return a.printTable([]string{"SECRET", "KEY", "VERSION", "JOBS", "OLDEST", "REASON"}, rows)
 		},
 	}
 	settingFlags(cmd, clientSettings()...)
