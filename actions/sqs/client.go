@@ -1,0 +1,194 @@
+package sqs
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+// Bounds of what an endpoint may answer. The answer to 10 messages has about 3
+// KiB.
+const (
+	maxAnswer    = 1 << 20  // bytes of a body
+	maxHeader    = 64 << 10 // bytes of headers
+	keepIdle     = 30 * time.Second
+	tlsHandshake = 10 * time.Second
+)
+
+// client talks to the service with one version of a secret.
+type client struct {
+	api       *awssqs.Client
+	transport *http.Transport
+	queueURL  string
+	secure    bool            // https
+	scrub     []redact.String // what no text may show
+}
+
+// newClient returns a client that makes one try for each call, through the
+// guard, without a proxy (which would see instead of the guard) and without
+// following redirects (which would take the signed request elsewhere).
+func newClient(s secrets.SQS, guard *netguard.Guard) (*client, error) {
+	endpoint, err := endpointOf(s)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{
+		queueURL: s.QueueURL, secure: endpoint == "" || endpoint[:5] == "https",
+		scrub: []redact.String{s.AccessKeyID, s.SecretAccessKey, s.SessionToken},
+	}
+	c.transport = &http.Transport{
+		DialContext: dialer(guard, c.secure), TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: tlsHandshake, MaxIdleConnsPerHost: maxFlights, IdleConnTimeout: keepIdle,
+		MaxResponseHeaderBytes: maxHeader, DisableCompression: true,
+	}
+	options := awssqs.Options{
+		Region: s.Region, Retryer: aws.NopRetryer{},
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{
+				AccessKeyID: s.AccessKeyID.Reveal(), SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
+			}, nil
+		}),
+		HTTPClient: &http.Client{
+			Transport:     bounded{c.transport},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		// We compare the checksums of each message; the SDK's check turns one that
+		// differs into an error of the whole request, after it was accepted.
+		DisableMessageChecksumValidation: true,
+	}
+	if endpoint != "" {
+		options.BaseEndpoint = aws.String(endpoint)
+	}
+	c.api = awssqs.New(options)
+	return c, nil
+}
+
+func (c *client) close() { c.transport.CloseIdleConnections() }
+
+// errPlain says that an endpoint without TLS is on the public internet.
+var errPlain = errors.New("an endpoint on the internet must be https://")
+
+// dialer connects through the guard. Without TLS it reaches only addresses that
+// are private and so were allowed by the operator: messages stay in that net.
+func dialer(guard *netguard.Guard, secure bool) func(context.Context, string, string) (net.Conn, error) {
+	if secure {
+		return guard.DialContext
+	}
+	var public *netguard.Guard
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := guard.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		family := "tcp6"
+		if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok && a.IP.To4() != nil {
+			family = "tcp4"
+		}
+		if public.Check(family, conn.RemoteAddr().String()) == nil {
+			_ = conn.Close()
+			return nil, errPlain
+		}
+		return conn, nil
+	}
+}
+
+// bounded limits what an endpoint can make us read.
+type bounded struct{ next http.RoundTripper }
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	}
+	return resp, err
+}
+
+// progress is how far a request came.
+type progress struct{ connected, secured, written atomic.Bool }
+
+func (p *progress) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		ConnectDone: func(_, _ string, err error) { p.connected.Store(err == nil) },
+		GotConn:     func(httptrace.GotConnInfo) { p.connected.Store(true); p.secured.Store(true) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				p.written.Store(true)
+			}
+		},
+	})
+}
+
+// send makes one request of the messages and returns a result for each, and
+// whether the request failed as a whole.
+func (c *client) send(ctx context.Context, batch []*entry) ([]result, bool) {
+	in := &awssqs.SendMessageBatchInput{QueueUrl: aws.String(c.queueURL)}
+	for i, e := range batch {
+		in.Entries = append(in.Entries, e.request(i))
+	}
+	var p progress
+	out, err := c.api.SendMessageBatch(p.trace(ctx), in)
+	results := make([]result, len(batch))
+	if err != nil {
+		f := c.judge(err, &p)
+		for i := range results {
+			results[i].failed = f
+		}
+		return results, true
+	}
+	missing := newFailure(actions.Answer{Stage: stageSend, Code: http.StatusOK, Status: "answer.unreadable"}, "the answer says nothing of this message")
+	for i := range results {
+		results[i].failed = missing
+	}
+	for _, ok := range out.Successful {
+		if i, err := strconv.Atoi(aws.ToString(ok.Id)); err == nil && i >= 0 && i < len(batch) {
+			sum := md5.Sum([]byte(batch[i].body))
+			results[i] = result{
+				id:      redact.Scrub(aws.ToString(ok.MessageId), c.scrub...),
+				changed: ok.MD5OfMessageBody != nil && *ok.MD5OfMessageBody != hex.EncodeToString(sum[:]),
+			}
+		}
+	}
+	for _, no := range out.Failed {
+		if i, err := strconv.Atoi(aws.ToString(no.Id)); err == nil && i >= 0 && i < len(batch) {
+			results[i] = result{failed: c.judgeEntry(no)}
+		}
+	}
+	return results, false
+}
+
+// request is the entry as the i-th of a request.
+func (e *entry) request(i int) types.SendMessageBatchRequestEntry {
+	text := func(typ, value string) types.MessageAttributeValue {
+		return types.MessageAttributeValue{DataType: aws.String(typ), StringValue: aws.String(value)}
+	}
+	r := types.SendMessageBatchRequestEntry{
+		Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(e.body),
+		MessageAttributes: map[string]types.MessageAttributeValue{
+			attrJob: text("String", e.job), attrPart: text("Number", e.part()),
+		},
+	}
+	if e.group != "" {
+		r.MessageGroupId = aws.String(e.group)
+	}
+	if e.dedup != "" {
+		r.MessageDeduplicationId = aws.String(e.dedup)
+	}
+	return r
+}
