@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -65,6 +67,7 @@ type dev struct {
 	queueAt string // URL of the queue
 
 	admin, producer redact.String // tokens
+	shown           atomic.Bool   // the show is over: mails that come now are the user's
 }
 
 // startDev starts the servers around Sealpost and makes the keyring.
@@ -101,7 +104,7 @@ func (d *dev) startSinks() (err error) {
 	if d.redis, err = miniredis.Run(); err != nil {
 		return fmt.Errorf("start in-memory Redis: %w", err)
 	}
-	if d.mail, err = sink.StartSMTP(sink.SMTPConfig{Hosts: []string{"127.0.0.1", "localhost"}}); err != nil {
+	if d.mail, err = sink.StartSMTP(sink.SMTPConfig{OnMessage: d.arrived}); err != nil {
 		return err
 	}
 	if d.queue, err = sink.StartSQS(sink.SQSConfig{}); err != nil {
@@ -111,6 +114,17 @@ func (d *dev) startSinks() (err error) {
 	d.http, err = sink.StartHTTP(sink.HTTPConfig{})
 	return err
 }
+
+// arrived shows a mail that the user's own jobs sent.
+func (d *dev) arrived(m sink.Message) {
+	if d.shown.Load() && !d.app.asJSON() {
+		// One write, so that mails at the same time do not mix.
+		_, _ = fmt.Fprintf(d.app.stdout, "\n--- A mail has arrived\n\n%s\n", indent(mailText(m)))
+	}
+}
+
+// mailText is a mail as it came, with plain line ends.
+func mailText(m sink.Message) string { return strings.ReplaceAll(string(m.Raw), "\r\n", "\n") }
 
 // freeAddr is addr, or a free port of this machine when addr is taken: the dev
 // mode should start beside a real one.
@@ -159,6 +173,7 @@ func (d *dev) run(ctx context.Context, start time.Time, once bool) error {
 		if ctx.Err() != nil {
 			return nil // stopped by a signal in the middle of it
 		}
+		d.shown.Store(true)
 		if err != nil || once {
 			stop()
 			return err

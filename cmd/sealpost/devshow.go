@@ -53,7 +53,7 @@ func (d *dev) show(ctx context.Context, start time.Time) error {
 		return err
 	}
 	if messages := d.mail.Messages(); len(messages) > 0 {
-		r.Mail = strings.ReplaceAll(string(messages[0].Raw), "\r\n", "\n")
+		r.Mail = mailText(messages[0])
 	}
 	if messages := d.queue.Messages("events"); len(messages) > 0 {
 		r.Message = messages[0].Body

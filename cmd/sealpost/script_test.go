@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"redis": startRedis, "masterkey": masterKey, "ready": ready, "setenv": setenv,
-			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "setref": setref, "settled": settled, "addjob": addJob, "exits": exits,
+			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "devtoken": devToken, "setref": setref, "settled": settled, "addjob": addJob, "exits": exits,
 		},
 	})
 }
@@ -253,6 +253,13 @@ func holds(ts *testscript.TestScript, _ bool, args []string) {
 		text, err := os.ReadFile(ts.MkAbs(args[0]))
 		return err == nil && strings.Contains(string(text), args[1])
 	})
+}
+
+// devToken takes the admin token from what `sealpost dev` printed: devtoken FILE
+func devToken(ts *testscript.TestScript, _ bool, args []string) {
+	_, rest, _ := strings.Cut(ts.ReadFile(args[0]), "SEALPOST_TOKEN=")
+	token, _, _ := strings.Cut(rest, " ")
+	ts.Setenv("SEALPOST_TOKEN", token)
 }
 
 // settled waits until so many jobs are dead and none is on its way: settled N
