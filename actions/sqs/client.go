@@ -91,22 +91,25 @@ func dialer(guard *netguard.Guard, secure bool) func(context.Context, string, st
 	if secure {
 		return guard.DialContext
 	}
-	var public *netguard.Guard
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := guard.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		family := "tcp6"
-		if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok && a.IP.To4() != nil {
-			family = "tcp4"
-		}
-		if public.Check(family, conn.RemoteAddr().String()) == nil {
+		if err == nil && !staysPrivate(conn) {
 			_ = conn.Close()
 			return nil, errPlain
 		}
-		return conn, nil
+		return conn, err
 	}
+}
+
+// staysPrivate reports whether the other end is an address that the guard would
+// refuse if the operator had not allowed it.
+func staysPrivate(conn net.Conn) bool {
+	var nothingAllowed *netguard.Guard
+	family := "tcp6"
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok && a.IP.To4() != nil {
+		family = "tcp4"
+	}
+	return nothingAllowed.Check(family, conn.RemoteAddr().String()) != nil
 }
 
 // bounded limits what an endpoint can make us read.

@@ -246,8 +246,8 @@ func tlsStatus(err error) (status, words string) {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "tls.none", "the endpoint does not speak TLS"
 	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return "tls.handshake", "the endpoint refused the TLS handshake"
+	if strings.Contains(err.Error(), "tls: ") { // crypto/tls keeps the types of its other errors to itself
+		return "tls.handshake", "the TLS handshake failed: no common version or cipher"
 	}
 	return "", ""
 }

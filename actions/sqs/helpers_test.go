@@ -165,18 +165,6 @@ func outcomeOf(err error) string {
 	return "retry"
 }
 
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in 5 s: %s", what)
-		}
-		<-time.After(2 * time.Millisecond)
-	}
-}
-
 var _ interface {
 	actions.Action
 	actions.Tester
