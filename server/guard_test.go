@@ -211,3 +211,21 @@ func TestReadiness(t *testing.T) {
 		})
 	}
 }
+
+func TestARevokedTokenIsRefusedAtOnce(t *testing.T) {
+	s := newSite(t)
+	if got := s.do(access.Reader, "GET", "/info", ""); got.status != http.StatusOK {
+		t.Fatalf("before: got %d, want 200", got.status)
+	}
+	if err := s.tokens.Revoke(t.Context(), s.tokenID[access.Reader]); err != nil {
+		t.Fatalf("Revoke: %v", err)
+	}
+	if got := s.do(access.Reader, "GET", "/info", ""); got.status != http.StatusUnauthorized {
+		t.Errorf("after: got %d, want 401", got.status)
+	}
+	var list []tokenView
+	s.mustDo("GET", "/tokens", "", &list)
+	if len(list) != 2 {
+		t.Errorf("tokens: got %d, want the 2 others", len(list))
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/config"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -83,6 +84,9 @@ func exitCode(err error) int {
 	}
 	if errors.Is(err, secrets.ErrSealed) {
 		return exitSealed
+	}
+	if errors.Is(err, access.ErrNotFound) {
+		return exitNotFound
 	}
 	api, ok := errors.AsType[*apiError](err)
 	if !ok {
