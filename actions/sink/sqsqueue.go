@@ -38,6 +38,8 @@ type sqsQueue struct {
 	ready []sqsWaiting       // not deleted
 	dedup map[string]sqsSeen // FIFO: what was accepted in the last minutes
 	sent  uint64             // sequence numbers
+
+	pruned time.Time // when old entries of dedup were dropped last
 }
 
 type sqsWaiting struct {
@@ -110,7 +112,8 @@ func (s *SQS) send(q *sqsQueue, e sqsEntry) (sqsResult, *SQSFault) {
 func (q *sqsQueue) add(m SQSMessage) {
 	q.log = newest(append(q.log, m), q.keep)
 	q.ready = newest(append(q.ready, sqsWaiting{SQSMessage: m}), q.keep)
-	if len(q.dedup) > 2*q.keep {
+	if m.At.Sub(q.pruned) > sqsDedupWindow {
+		q.pruned = m.At
 		maps.DeleteFunc(q.dedup, func(_ string, s sqsSeen) bool { return m.At.Sub(s.at) > sqsDedupWindow })
 	}
 }
