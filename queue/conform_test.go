@@ -1,6 +1,8 @@
 package queue_test
 
 import (
+	"flag"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -8,7 +10,15 @@ import (
 	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests mostly wait, for leases and timers; more of them at once than
+	// there are cores cuts minutes to seconds.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestConformRedis(t *testing.T) { queuetest.Conform(t, queuetest.Redis) }
 

@@ -78,30 +78,32 @@ func (c *Client) status(ctx context.Context, at place) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	if s.State == "" && len(records) == 0 {
-		return Status{}, ErrNotFound
+	last := lastRecord(states, s.State == "")
+	if s.State == "" && last < 0 {
+		return Status{}, ErrNotFound // never was, or ended long ago, or is a dead letter that was removed
 	}
 	for i := range records {
 		if records[i].Number > 0 {
 			s.Attempts = append(s.Attempts, records[i].attempt(states[i]))
 		}
 	}
-	if n := lastRecord(states, s.State == ""); n >= 0 {
-		s.fill(&records[n], states[n])
+	if last >= 0 {
+		s.fill(&records[last], states[last])
 	}
 	return s, nil
 }
 
-// lastRecord returns the index of the record that says what became of the job.
-// For one that is in no place it is the last that ended it: a worker that lost
-// its lease may end a job and write an earlier number than its successor did.
+// lastRecord returns the index of the record that says what became of the job,
+// -1 if none does. For a job that is in no place it is the last one that ended
+// it: a worker that lost its lease may end a job and write an earlier number
+// than its successor did.
 func lastRecord(states []State, ended bool) int {
-	for i := len(states) - 1; ended && i >= 0; i-- {
-		if isEnd(states[i]) {
+	for i := len(states) - 1; i >= 0; i-- {
+		if !ended || isEnd(states[i]) {
 			return i
 		}
 	}
-	return len(states) - 1
+	return -1
 }
 
 func isEnd(s State) bool { return s == Done || s == Cancelled || s == Expired }

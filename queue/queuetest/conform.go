@@ -18,11 +18,13 @@ import (
 type NewRedis func(testing.TB) (redis.UniversalClient, string)
 
 // Conform checks every move of the protocol (queue/DESIGN.md), and what a
-// crash before and after it leaves, on the Redis that newRedis gives.
+// crash before and after it leaves, on the Redis that newRedis gives. The rules
+// run at the same time, each with a prefix of its own.
 func Conform(t *testing.T, newRedis NewRedis) {
 	for _, group := range [][]rule{basicRules, outcomeRules, placeRules, crashRules, drainRules} {
 		for _, r := range group {
 			t.Run(r.name, func(t *testing.T) {
+				t.Parallel()
 				rdb, prefix := newRedis(t)
 				r.check(t, newRig(t, rdb, prefix))
 			})

@@ -69,25 +69,28 @@ func rulePoison(t *testing.T, r *rig) {
 
 func rulePoisonOverPlaces(t *testing.T, r *rig) {
 	id := r.enqueue()
-	r.ghost(2) // 2 crashes at the takeover
-	h, stop := r.run(failTimes(1, &queue.HandbackError{After: 300 * time.Millisecond, Err: errors.New("busy")}))
-	Eventually(t, "it is handed back", func() bool { return h.Count(id) == 1 && r.state(id) == queue.Delayed })
+	r.ghost(2) // the takeover finds 2 crashes
+	h, stop := r.run(failTimes(1, &queue.HandbackError{After: time.Millisecond, Err: errors.New("busy")}))
+	s := r.becomes(id, queue.Done)
 	stop()
-	s := r.becomes(id, queue.Delayed)
-	if s.Crashes != 2 {
-		t.Fatalf("got %d crashes after the hand-back, want 2", s.Crashes)
+	if h.Count(id) != 2 || s.Crashes != 2 {
+		t.Fatalf("got %d calls and %d crashes after a hand-back, want 2 and 2", h.Count(id), s.Crashes)
 	}
-	h, stop = r.run(func(context.Context, *queue.Claim) (queue.Reply, error) {
-		return queue.Reply{}, &queue.HandbackError{After: time.Millisecond, Err: errors.New("busy")}
-	})
-	Eventually(t, "it is ready again", func() bool { return h.Count(id) > 0 })
+
+	id = r.enqueue()
+	r.ghost(2)
+	_, stop = r.run(failTimes(1, &queue.ParkedError{Secret: "s1", Version: 1, Err: errors.New("535")}))
+	r.becomes(id, queue.Parked)
 	stop()
-	Eventually(t, "it waits", func() bool { return r.state(id) == queue.Delayed || r.state(id) == queue.Ready })
-	// The third crash, of a new entry with its first delivery.
-	promoter, stop := r.run(nil)
-	_ = promoter
-	defer stop()
-	r.becomes(id, queue.Done)
+	if n, err := r.client.ReleaseParked(r.ctx, "s1", 1); err != nil || n != 1 {
+		t.Fatalf("ReleaseParked: got %d, %v", n, err)
+	}
+	r.ghost(1) // the third worker dies with the new entry's first delivery
+	h, _ = r.run(nil)
+	s = r.becomes(id, queue.Dead)
+	if h.Count(id) != 0 || s.Reason != "poison" || s.Crashes != 3 {
+		t.Errorf("got %d calls and %+v, want poison after 3 crashes", h.Count(id), s)
+	}
 }
 
 func rulePoisonRetried(t *testing.T, r *rig) {
