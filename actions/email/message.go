@@ -3,12 +3,14 @@ package email
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	netmail "net/mail"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wneessen/go-mail"
 
@@ -31,7 +33,7 @@ func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]
 		m.ReplyToMailAddress(pl.replyTo...)
 	}
 	if pl.subject != "" {
-		m.Subject(pl.subject)
+		m.Subject(literal(pl.subject))
 	}
 	m.SetMessageIDWithValue(MessageID(job, from.Address))
 	m.SetDateWithValue(now)
@@ -51,6 +53,29 @@ func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]
 	}
 	return b.Bytes(), nil
 }
+
+// literal returns a subject that reads as it stands. go-mail encodes what is not
+// ASCII; text that looks like an encoded word would pass and be decoded by the
+// reader, so it is encoded here.
+func literal(subject string) string {
+	if !strings.Contains(subject, "=?") {
+		return subject
+	}
+	var words []string
+	for len(subject) > 0 {
+		n := min(maxWord, len(subject))
+		for n < len(subject) && !utf8.RuneStart(subject[n]) {
+			n--
+		}
+		words = append(words, "=?utf-8?b?"+base64.StdEncoding.EncodeToString([]byte(subject[:n]))+"?=")
+		subject = subject[n:]
+	}
+	return strings.Join(words, " ")
+}
+
+// maxWord is how many bytes go into an encoded word: 60 characters of base64
+// and 12 around them stay below the 75 of RFC 2047, section 2.
+const maxWord = 45
 
 // sender returns the From address: the job's, or the secret's with the job's
 // name if it has one.

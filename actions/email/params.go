@@ -81,10 +81,16 @@ func (p *Params) plan(job *queue.Job) (*plan, error) {
 
 // setFrom takes an address, a name with an address, or only a name.
 func (pl *plan) setFrom(from string) error {
+	if err := actions.CheckLine(from); err != nil { // before trimming, which would take line ends off
+		return err
+	}
 	from = strings.TrimSpace(from)
+	if len(from) > maxName+maxAddress {
+		return errors.New("is too long")
+	}
 	if !strings.Contains(from, "@") {
 		pl.fromName = from
-		return actions.CheckLine(from)
+		return nil
 	}
 	list, err := parseList(from)
 	if err != nil {

@@ -51,20 +51,21 @@ var replies = actions.Table{
 	// The account. 4xx limits come before logins: Gmail says 454 4.7.0 "Too many
 	// login attempts", SendGrid 451 "Authentication failed: Maximum credits exceeded".
 	{Name: "quota-used-up", Min: 400, Max: 599, Text: text(`maximum credits|daily (user )?(sending|message|mail|email|smtp relay)? ?(sending )?(limit|quota)|quota exceeded for sending|sending quota|exceeded your (messaging|sending) limits|hourly limit|messages? per (day|hour)`), Reason: actions.Throttled, After: 15 * time.Minute},
-	{Name: "account-stopped", Min: 500, Max: 599, Text: text(`account (is |has been )?(temporarily |currently )?(suspended|disabled|blocked|locked|paused|deactivated|under review)|sending paused|(suspended|disabled) account|outbound spam|5\.1\.8|account is not allowed to send`), Stages: []string{stageAuth, stageMail, stageData, stageDot}, Reason: actions.Credential, Advice: adviseAccount},
+	{Name: "account-stopped", Min: 500, Max: 599, Text: text(`account (is |has been )?(temporarily |currently )?(suspended|disabled|blocked|locked|paused|deactivated|under review)|sending paused|(suspended|disabled) account|account is not allowed to send`), Stages: []string{stageAuth, stageMail, stageData, stageDot}, Reason: actions.Credential, Advice: adviseAccount},
 	{Name: "login-wrong", Min: 534, Max: 535, Reason: actions.Credential, Advice: adviseLogin},
 	{Name: "login-needed", Min: 530, Reason: actions.Credential, Advice: adviseLogin},
 	{Name: "login-needs-tls", Min: 538, Reason: actions.Credential, Advice: adviseTLS},
-	{Name: "login-missing", Min: 500, Max: 599, Stages: message, Text: text(`auth(entication|orization)? (is )?required|not authenticated|unauthenticated|must (first )?(authenticate|log ?in)|authenticate first|need to authenticate|please log ?in|smtp auth`), Reason: actions.Credential, Advice: adviseLogin},
-	{Name: "login-limit", Min: 400, Max: 499, Stages: []string{stageAuth}, Text: text(`too many|limit|exceeded|rate|later, closing`), Reason: actions.Throttled, After: time.Minute},
+	{Name: "login-missing", Min: 500, Max: 599, Stages: message, Text: text(`auth(entication|orization)? (is )?required|not authenticated|unauthenticated senders|must (first )?(authenticate|log ?in)|authenticate first|need to authenticate|please log ?in|smtp auth`), Reason: actions.Credential, Advice: adviseLogin},
+	{Name: "login-limit", Min: 400, Max: 499, Stages: []string{stageAuth}, Text: text(`too many|\blimit|exceeded|\brate|later, closing`), Reason: actions.Throttled, After: time.Minute},
 	{Name: "login-later", Min: 400, Max: 499, Stages: []string{stageAuth}, Reason: actions.Transient},
 	{Name: "login-refused", Min: 500, Max: 599, Stages: []string{stageAuth}, Reason: actions.Credential, Advice: adviseLogin},
 
 	// Too much. These words never mean that this mail is bad.
 	{Name: "mailbox-full", Min: 400, Max: 499, Text: text(`mailbox (is )?full|over ?quota|quota exceeded|exceeded (the )?(storage|quota)|mailbox size limit|out of storage`), Reason: actions.Transient, After: 10 * time.Minute},
 	{Name: "too-many-recipients", Min: 400, Max: 599, Stages: []string{stageRcpt, stageData}, Text: text(`too many recipients|recipients? (limit|count)|limit of recipients`), Reason: actions.Payload, Advice: adviseSplit},
-	{Name: "rate", Min: 400, Max: 499, Text: text(`too (many|much|fast|quickly|frequent)|rate|throttl|limit|concurren|server busy|slow down|exceeded|unusual`), Reason: actions.Throttled},
-	{Name: "rate-5xx", Min: 500, Max: 599, Text: text(`too many (messages|mails|emails|connections|concurrent)|rate ?limit|sending rate|throttl|sending limit exceeded`), Reason: actions.Throttled, After: time.Minute},
+	{Name: "timeout", Min: 400, Max: 499, Text: text(`time-?out|timed out`), Reason: actions.Transient},
+	{Name: "rate", Min: 400, Max: 499, Text: text(`too (many|much|fast|quickly|frequent)|\brate|throttl|\blimit|concurren|server busy|slow down|exceeded|unusual`), Reason: actions.Throttled},
+	{Name: "rate-5xx", Min: 500, Max: 599, Text: text(`too many (messages|mails|emails|connections|concurrent)|rate ?limit|sending rate|throttl|sending limit exceeded|unusual sending`), Reason: actions.Throttled, After: time.Minute},
 	{Name: "closing-policy", Min: 421, Status: "4.7.*", Reason: actions.Throttled},
 
 	// Later.

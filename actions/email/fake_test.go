@@ -1,0 +1,246 @@
+package email
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/sealpost/sealpost/actions/sink"
+)
+
+// fake is an SMTP server that follows a script and notes what it is told. Unlike
+// the sink it can be as wrong as a hostile one.
+type fake struct {
+	ln       net.Listener
+	ca       *sink.CA
+	tls      *tls.Config
+	implicit bool
+	// do says what happens at a step in place of the usual reply: "hang", "cut",
+	// "flood", or the reply itself; {auth} in it stands for the AUTH line.
+	do map[string]string
+
+	mu    sync.Mutex
+	conns []net.Conn
+	plain bytes.Buffer // all that came outside of TLS
+	inner bytes.Buffer // all that came inside
+	wg    sync.WaitGroup
+}
+
+// startFake starts a server with a certificate for hosts that is good until end.
+func startFake(t testing.TB, do map[string]string, end time.Time, hosts ...string) *fake {
+	t.Helper()
+	ca, err := sink.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.IssueUntil(end, hosts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{ln: ln, ca: ca, do: do, tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
+	f.wg.Go(f.serve)
+	t.Cleanup(f.close)
+	return f
+}
+
+// goodFake has a certificate that verifies.
+func goodFake(t testing.TB, do map[string]string) *fake {
+	return startFake(t, do, time.Now().Add(time.Hour), "127.0.0.1")
+}
+
+func (f *fake) serve() {
+	for {
+		c, err := f.ln.Accept()
+		if err != nil {
+			return
+		}
+		f.mu.Lock()
+		f.conns = append(f.conns, c)
+		f.mu.Unlock()
+		f.wg.Go(func() {
+			defer c.Close()
+			f.talk(c)
+		})
+	}
+}
+
+func (f *fake) close() {
+	_ = f.ln.Close()
+	f.mu.Lock()
+	for _, c := range f.conns {
+		_ = c.Close()
+	}
+	f.mu.Unlock()
+	f.wg.Wait()
+}
+
+// connections returns how many were made.
+func (f *fake) connections() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.conns)
+}
+
+// heard returns what came outside and inside of TLS.
+func (f *fake) heard() (plain, inner string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.plain.String(), f.inner.String()
+}
+
+// line is the state of one connection.
+type line struct {
+	*fake
+	c       net.Conn
+	r       *bufio.Reader
+	secure  bool
+	auth    string
+	greeted int
+}
+
+func (f *fake) talk(c net.Conn) {
+	l := &line{fake: f, c: c, r: bufio.NewReader(c)}
+	if f.implicit {
+		l.upgrade()
+	}
+	if !l.answer("greeting", "220 fake ESMTP") {
+		return
+	}
+	for {
+		text, err := l.read()
+		if err != nil || !l.command(text) {
+			return
+		}
+	}
+}
+
+// read returns one line and notes it.
+func (l *line) read() (string, error) {
+	text, err := l.r.ReadString('\n')
+	l.mu.Lock()
+	if l.secure {
+		l.inner.WriteString(text)
+	} else {
+		l.plain.WriteString(text)
+	}
+	l.mu.Unlock()
+	return strings.TrimRight(text, "\r\n"), err
+}
+
+// command answers one line; false ends the connection.
+func (l *line) command(text string) bool {
+	verb, _, _ := strings.Cut(strings.ToUpper(text), " ")
+	switch verb {
+	case "EHLO":
+		if l.greeted++; l.secure {
+			return l.answer("ehlo2", "250-fake\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
+		}
+		return l.answer("ehlo", "250-fake\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS")
+	case "STARTTLS":
+		return l.answer("starttls", "220 go") && l.upgrade()
+	case "AUTH":
+		l.auth = text
+		return l.answer("auth", "235 2.7.0 ok")
+	case "MAIL", "RCPT", "RSET":
+		return l.answer(strings.ToLower(verb), "250 2.1.0 ok")
+	case "DATA":
+		if !l.answer("data", "354 go") {
+			return false
+		}
+		if r := l.do["data"]; r != "" && !strings.HasPrefix(r, "354") {
+			return true // refused: the next line is a command
+		}
+		return l.swallow() && l.answer("dot", "250 2.0.0 queued as 1")
+	case "QUIT":
+		l.answer("quit", "221 bye")
+		return false
+	}
+	return l.answer("other", "500 what")
+}
+
+// swallow reads a message up to its dot.
+func (l *line) swallow() bool {
+	for {
+		text, err := l.read()
+		if err != nil {
+			return false
+		}
+		if text == "." {
+			return true
+		}
+	}
+}
+
+// upgrade encrypts the line.
+func (l *line) upgrade() bool {
+	if l.do["handshake"] == "hang" {
+		l.hang()
+	}
+	if l.do["handshake"] == "cut" {
+		return false
+	}
+	c := tls.Server(l.c, l.tls)
+	if err := c.Handshake(); err != nil {
+		return false
+	}
+	l.c, l.r, l.secure = c, bufio.NewReader(c), true
+	return true
+}
+
+// hang reads until the other side gives up.
+func (l *line) hang() {
+	for {
+		if _, err := l.read(); err != nil {
+			return
+		}
+	}
+}
+
+// answer does what the script says at a step, or replies as usual.
+func (l *line) answer(step, usual string) bool {
+	reply := l.do[step]
+	switch reply {
+	case "hang":
+		l.hang()
+		return false
+	case "cut":
+		return false
+	case "flood":
+		chunk := []byte(strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 100))
+		for {
+			if _, err := l.c.Write(chunk); err != nil {
+				return false
+			}
+		}
+	case "":
+		reply = usual
+	}
+	reply = strings.ReplaceAll(reply, "{auth}", l.auth)
+	_, err := fmt.Fprintf(l.c, "%s\r\n", reply)
+	return err == nil && !strings.HasPrefix(reply, "421")
+}
+
+// holdsLogin reports whether text has the password or a login in it.
+func holdsLogin(text string) bool {
+	return strings.Contains(text, password) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(password))) ||
+		strings.Contains(strings.ToUpper(text), "AUTH")
+}
+
+// stubAuth is a login that says nothing.
+type stubAuth struct{}
+
+func (stubAuth) Start(*smtp.ServerInfo) (string, []byte, error) { return "", nil, nil }
+func (stubAuth) Next([]byte, bool) ([]byte, error)              { return nil, nil }
