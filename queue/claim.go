@@ -25,6 +25,7 @@ type claim struct {
 	deliveries int
 	bad        error // why the JSON is not a job
 	mark       bool  // an earlier claim has left its mark
+	cancelled  bool  // somebody cancelled it while an earlier claim ran
 	work       Work
 	kind       string
 	lane       *lane
@@ -42,7 +43,7 @@ type claim struct {
 // newClaim reads entry eid. at is when it was asked for, on the pool's clock:
 // the lease runs from there.
 func newClaim(part *partition, e entry, at time.Duration) *claim {
-	c := &claim{pool: part.pool, part: part, eid: e.id, raw: e.job, deliveries: max(e.deliveries, 1), mark: e.mark != ""}
+	c := &claim{pool: part.pool, part: part, eid: e.id, raw: e.job, deliveries: max(e.deliveries, 1), mark: e.mark != "", cancelled: e.cancelled}
 	c.meta = parseMeta(e.id, e.meta)
 	c.meta.Crashes += c.deliveries - 1
 	c.meta.Next += c.deliveries - 1 // the lost attempts wrote no record, or will
@@ -76,6 +77,7 @@ const keptOversize = 4096
 type entry struct {
 	id, meta, job string
 	mark          string // of an earlier claim, only after a reclaim
+	cancelled     bool   // only after a reclaim
 	deliveries    int    // 0 counts as 1
 }
 

@@ -177,7 +177,7 @@ func (p *partition) holds(eid string) bool {
 // reclaimed reads one entry of the script's answer.
 func reclaimed(v any) (entry, bool) {
 	f, _ := v.([]any)
-	const fields = 5
+	const fields = 6
 	if len(f) < fields {
 		return entry{}, false
 	}
@@ -187,7 +187,8 @@ func reclaimed(v any) (entry, bool) {
 	e.meta, _ = f[2].(string)
 	e.job, _ = f[3].(string)
 	e.mark, _ = f[4].(string)
-	e.deliveries = int(n)
+	cancelled, _ := f[5].(int64)
+	e.deliveries, e.cancelled = int(n), cancelled == 1
 	return e, e.id != ""
 }
 

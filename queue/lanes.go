@@ -144,6 +144,9 @@ func (ls *lanes) throttled(c *claim, after time.Duration, now time.Time) (time.D
 	defer ls.mu.Unlock()
 	l := c.lane
 	pause := max(after, throttleBase<<min(l.throttle, throttleMax))
+	if l.name == suspectLane {
+		return pause, nil // it has jobs of all destinations
+	}
 	l.throttle++
 	if until := now.Add(pause); until.After(l.hold) {
 		l.hold = until

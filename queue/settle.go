@@ -223,7 +223,7 @@ func (s *settler) group(groups []*settlement, c *claim) []*settlement {
 		g.keys = append(g.keys, k.parked(parkName(o.secret, o.version)))
 		g.script, g.args = scriptPark, []any{ttl, me, o.secret, o.version}
 	case moveRelease:
-		g.script, g.args = scriptRelease, []any{me}
+		g.script, g.args = scriptRelease, []any{ttl, me}
 	}
 	g.base = len(g.keys)
 	g.add(c)
@@ -236,7 +236,7 @@ func (g *settlement) add(c *claim) {
 	jid := c.Job.JID
 	field := ""
 	log := 0
-	if g.move != moveRelease && c.pool.cfg.LogRetention > 0 {
+	if c.pool.cfg.LogRetention > 0 {
 		log = g.logKey(c.part.keys.logOf(jid))
 		field = logField(jid, o.number)
 	}
@@ -250,7 +250,7 @@ func (g *settlement) add(c *claim) {
 	case movePark:
 		g.args = append(g.args, c.eid, jid, c.meta.Enqueued, c.meta.body(c.raw), log, field, o.record)
 	case moveRelease:
-		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw))
+		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field)
 	}
 }
 

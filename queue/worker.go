@@ -17,7 +17,6 @@ const (
 	reasonPayload = "payload"
 	reasonPanic   = "panic"
 	reasonUnknown = "unknown"
-	reasonExpired = "expired"
 )
 
 // route decides what happens to a job that has just been claimed.
@@ -28,8 +27,10 @@ func (p *Pool) route(c *claim, now time.Time) {
 	case c.mark && c.Job.OnAmbiguous == "park":
 		c.ambiguous.Store(true)
 		p.finish(c, Reply{Certainty: Unknown, Reason: reasonUnknown}, errPerhapsSent, 0)
+	case c.cancelled:
+		p.end(c, Cancelled, "cancelled; its worker was lost")
 	case p.expired(c):
-		p.expire(c, "expires_at passed before it was done")
+		p.end(c, Expired, "expires_at passed before it was done")
 	case c.Job.NotBefore.After(p.now()):
 		p.handBack(c, c.Job.NotBefore.Sub(p.now())+time.Millisecond)
 	default:
@@ -85,7 +86,7 @@ func (p *Pool) worker() {
 func (p *Pool) do(c *claim) *claim {
 	if p.expired(c) {
 		next := p.lanes.done(c, true, 0, time.Now())
-		p.expire(c, "expires_at passed before it was done")
+		p.end(c, Expired, "expires_at passed before it was done")
 		return next
 	}
 	start := time.Now()
@@ -127,12 +128,12 @@ func (p *Pool) finish(c *claim, reply Reply, err error, took time.Duration) {
 		return
 	}
 	p.decide(c, &reply, err)
+	c.out.number = c.meta.Next
 	if c.out.move == moveRelease {
 		p.hand(c)
 		return
 	}
 	now := p.now()
-	c.out.number = c.meta.Next
 	if _, handback := errors.AsType[*HandbackError](err); !handback || c.out.move == moveDone {
 		c.out.record = c.record(&reply, now, took).json()
 		c.meta.Next++
@@ -268,17 +269,17 @@ func (c *claim) record(r *Reply, now time.Time, took time.Duration) *record {
 	}
 }
 
-// expire ends a job whose time is over.
-func (p *Pool) expire(c *claim, why string) {
+// end ends a job without an attempt.
+func (p *Pool) end(c *claim, state State, why string) {
 	r := record{
 		At: p.now().UnixMilli(), Worker: p.cfg.Name, Kind: c.kind, Used: c.meta.Attempts,
-		Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Text: why, Reason: reasonExpired,
+		Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Text: why, Reason: string(state),
 	}
 	if c.kind == "" {
 		c.kind = kindOf(c.Job)
 		r.Kind = c.kind
 	}
-	c.out = outcome{move: moveDone, state: Expired, record: r.json(), number: c.meta.Next}
+	c.out = outcome{move: moveDone, state: state, record: r.json(), number: c.meta.Next}
 	p.hand(c)
 }
 
@@ -298,7 +299,7 @@ func (p *Pool) handBackAll(back []handback) {
 
 // release puts a job back into the stream that was not begun.
 func (p *Pool) release(c *claim) {
-	c.out = outcome{move: moveRelease, state: Ready}
+	c.out = outcome{move: moveRelease, state: Ready, number: c.meta.Next}
 	p.hand(c)
 }
 

@@ -20,6 +20,7 @@ var crashRules = []rule{
 	{"a late failure does not touch a job that another runs", ruleLateFailure},
 	{"Begin tells a holder that it lost the job", ruleBeginLost},
 	{"a job that was perhaps sent by a dead worker is held when its producer says so", ruleMarkFound},
+	{"a job that was cancelled while a dead worker ran it is not done", ruleCancelledCrash},
 	{"a consumer with pending jobs is not forgotten", ruleReap},
 }
 
@@ -219,4 +220,19 @@ func ruleReap(t *testing.T, r *rig) {
 	r.age(eid, "ghost", 1)
 	r.run(nil)
 	r.becomes(id, queue.Done)
+}
+
+func ruleCancelledCrash(t *testing.T, r *rig) {
+	id := r.enqueue()
+	eid := r.claim("ghost")
+	if err := r.client.Cancel(r.ctx, id); !errors.Is(err, queue.ErrRunning) {
+		t.Errorf("got %v, want ErrRunning", err)
+	}
+	r.age(eid, "ghost", 1)
+	h, _ := r.run(nil)
+	s := r.becomes(id, queue.Cancelled)
+	if h.Count(id) != 0 || s.Kind != "test" {
+		t.Errorf("got %d calls and %+v", h.Count(id), s)
+	}
+	r.nothingLeft()
 }

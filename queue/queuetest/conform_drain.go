@@ -14,6 +14,7 @@ var drainRules = []rule{
 	{"a drain puts back what was not begun", ruleDrainReleases},
 	{"a job cut off by a drain uses no attempt", ruleDrainCuts},
 	{"a cut-off job that was perhaps sent keeps its record", ruleDrainUnknown},
+	{"a cut-off job that was cancelled is not put back", ruleDrainCancelled},
 	{"a drain takes the worker's name out of Redis", ruleDrainReaps},
 }
 
@@ -123,4 +124,24 @@ func ruleDrainReaps(t *testing.T, r *rig) {
 	if err != nil || len(consumers) != 0 {
 		t.Errorf("got consumers %+v, %v; want none", consumers, err)
 	}
+}
+
+func ruleDrainCancelled(t *testing.T, r *rig) {
+	cfg := r.config()
+	cfg.Grace = 0
+	begun := make(chan struct{}, 1)
+	h := &Handler{Do: func(ctx context.Context, _ *queue.Claim) (queue.Reply, error) {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return queue.Reply{}, ctx.Err()
+	}}
+	id := r.enqueue()
+	stop := Run(t, cfg, h)
+	<-begun
+	if err := r.client.Cancel(r.ctx, id); !errors.Is(err, queue.ErrRunning) {
+		t.Errorf("got %v, want ErrRunning", err)
+	}
+	stop()
+	r.becomes(id, queue.Cancelled)
+	r.nothingLeft()
 }

@@ -1,7 +1,8 @@
 -- RECLAIM: a lost lease -> ours, or -> dead letter after too many losses.
 -- KEYS  places
 -- ARGV  1 consumer, 2 lease ms, 3 most entries, 4 cursor, 5 losses allowed
--- Output {next cursor, {{entry id, deliveries, meta or '', job or '', mark or ''}, ...}, {buried jid, ...}}
+-- Output {next cursor, {{entry id, deliveries, meta or '', job or '', mark or '', cancelled 0 or 1}, ...},
+--        {buried jid, ...}}
 -- Crash before: still pending under the old holder. Crash after, reply lost:
 -- pending under a holder that does not know of it; idle again, a later call
 -- takes it. The count and the burial are one script, so they cannot race.
@@ -30,7 +31,7 @@ for _, e in ipairs(r[2]) do
       buried[#buried + 1] = meta.j
     else
       local mark = redis.call('HGET', MARK, meta.j) or ''
-      out[#out + 1] = {e[1], p[4], field.meta, field.job, mark}
+      out[#out + 1] = {e[1], p[4], field.meta, field.job, mark, redis.call('HEXISTS', CANCEL, meta.j)}
     end
   end
 end
