@@ -70,12 +70,8 @@ func parseAddress(s string) (*mail.Address, error) {
 	if err != nil {
 		return nil, errors.New("is not a mail address") // err would repeat it
 	}
-	// An encoded word can decode to a line end that CheckLine has not seen.
-	if err := actions.CheckLine(a.Name); err != nil {
+	if err := checkName(a.Name); err != nil {
 		return nil, fmt.Errorf("its name %w", err)
-	}
-	if len(a.Name) > maxName {
-		return nil, fmt.Errorf("its name has more than %d bytes", maxName)
 	}
 	at := strings.LastIndexByte(a.Address, '@')
 	if at < 0 {
@@ -94,6 +90,23 @@ func parseAddress(s string) (*mail.Address, error) {
 		return nil, fmt.Errorf("has more than %d bytes", maxAddress)
 	}
 	return a, nil
+}
+
+// checkName takes display names that every reader reads alike.
+func checkName(name string) error {
+	// An encoded word can decode to a line end that was not seen before.
+	if err := actions.CheckLine(name); err != nil {
+		return err
+	}
+	if len(name) > maxName {
+		return fmt.Errorf("has more than %d bytes", maxName)
+	}
+	// net/mail writes it bare into an encoded word, where RFC 2047, section 5,
+	// rule 3, forbids it, and then cannot read it back (Go 1.26).
+	if strings.Contains(name, `\`) {
+		return errors.New("has a backslash")
+	}
+	return nil
 }
 
 // checkLocal takes dot-atoms only (RFC 5322, section 3.2.3). A quoted local

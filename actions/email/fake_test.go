@@ -87,11 +87,18 @@ func (f *fake) close() {
 	f.wg.Wait()
 }
 
-// connections returns how many were made.
-func (f *fake) connections() int {
+// script changes what happens at a step.
+func (f *fake) script(step, what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.conns)
+	f.do[step] = what
+}
+
+// at returns what happens at a step, "" for the usual.
+func (f *fake) at(step string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.do[step]
 }
 
 // heard returns what came outside and inside of TLS.
@@ -160,7 +167,7 @@ func (l *line) command(text string) bool {
 		if !l.answer("data", "354 go") {
 			return false
 		}
-		if r := l.do["data"]; r != "" && !strings.HasPrefix(r, "354") {
+		if r := l.at("data"); r != "" && !strings.HasPrefix(r, "354") {
 			return true // refused: the next line is a command
 		}
 		return l.swallow() && l.answer("dot", "250 2.0.0 queued as 1")
@@ -186,10 +193,10 @@ func (l *line) swallow() bool {
 
 // upgrade encrypts the line.
 func (l *line) upgrade() bool {
-	if l.do["handshake"] == "hang" {
+	if l.at("handshake") == "hang" {
 		l.hang()
 	}
-	if l.do["handshake"] == "cut" {
+	if l.at("handshake") == "cut" {
 		return false
 	}
 	c := tls.Server(l.c, l.tls)
@@ -211,7 +218,7 @@ func (l *line) hang() {
 
 // answer does what the script says at a step, or replies as usual.
 func (l *line) answer(step, usual string) bool {
-	reply := l.do[step]
+	reply := l.at(step)
 	switch reply {
 	case "hang":
 		l.hang()

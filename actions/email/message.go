@@ -107,7 +107,7 @@ func MessageID(job *queue.Job, from string) string {
 // dotAtom makes a job's id fit for a Message-ID (RFC 5322, section 3.6.4), which
 // takes no colon, and no dot at an end or after a dot.
 func dotAtom(id string) string {
-	b := []byte(id)
+	b := []byte(id[:min(len(id), queue.MaxIDLength)])
 	for i, c := range b {
 		if c == '.' && i > 0 && i < len(b)-1 && b[i-1] != '.' {
 			continue

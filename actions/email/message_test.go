@@ -212,6 +212,8 @@ func TestBadMailsAreRefusedByField(t *testing.T) {
 		{"a long subject", fields{"subject": strings.Repeat("x", 901)}, `"subject": more than 900`},
 		{"NUL in the text", fields{"message": "canary\x00"}, `"message": has a NUL`},
 		{"NUL in the html", fields{"html": "canary\x00"}, `"html": has a NUL`},
+		{"a backslash in a name", fields{"from": `canary\ä`}, "backslash"},
+		{"a very long name", fields{"from": strings.Repeat("canary", 50)}, "255 bytes"},
 		{"an encoded line end in a name", fields{"to": "=?utf-8?q?canary=0D=0ABcc:_x?= <a@x.test>"}, "not a mail address"},
 		{"an encoded line end in the sender's name", fields{"from": "=?utf-8?q?canary=0D=0ABcc:_x?= <a@x.test>"}, "not a mail address"},
 	} {

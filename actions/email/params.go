@@ -85,12 +85,9 @@ func (pl *plan) setFrom(from string) error {
 		return err
 	}
 	from = strings.TrimSpace(from)
-	if len(from) > maxName+maxAddress {
-		return errors.New("is too long")
-	}
 	if !strings.Contains(from, "@") {
 		pl.fromName = from
-		return nil
+		return checkName(from)
 	}
 	list, err := parseList(from)
 	if err != nil {
@@ -102,6 +99,10 @@ func (pl *plan) setFrom(from string) error {
 	pl.from = list[0]
 	return nil
 }
+
+// lineEnds makes all line ends one form. mime/quotedprintable loses the line end
+// after a CR that stands alone before a letter outside ASCII (Go 1.26).
+var lineEnds = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 
 // fill checks the texts and fills in the variables.
 func (pl *plan) fill(p *Params, job *queue.Job) error {
@@ -121,8 +122,8 @@ func (pl *plan) fill(p *Params, job *queue.Job) error {
 		return err
 	}
 	pl.subject = vars.Fill(p.Subject, actions.Header)
-	pl.text = vars.Fill(p.Message, actions.Plain)
-	pl.html = vars.Fill(p.HTML, actions.HTML)
+	pl.text = lineEnds.Replace(vars.Fill(p.Message, actions.Plain))
+	pl.html = lineEnds.Replace(vars.Fill(p.HTML, actions.HTML))
 	if len(pl.subject) > maxSubject {
 		return fmt.Errorf("field \"subject\": more than %d bytes", maxSubject)
 	}
