@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"net"
@@ -50,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"redis": startRedis, "masterkey": masterKey, "ready": ready, "setenv": setenv,
-			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "devtoken": devToken, "setref": setref, "settled": settled, "addjob": addJob, "exits": exits,
+			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "stall": stall, "tlscert": tlsCert, "devtoken": devToken, "setref": setref, "settled": settled, "running": running, "addjob": addJob, "exits": exits,
 		},
 	})
 }
@@ -234,6 +236,27 @@ func mailSink(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Value(mailKey{}).(*mailHolder).server = s
 }
 
+// stall lets the mail server keep quiet after each message.
+func stall(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Value(mailKey{}).(*mailHolder).server.Inject(sink.Fault{Stage: "dot", Stall: time.Hour})
+}
+
+// tlsCert writes a certificate for 127.0.0.1: cert.pem, key.pem, and ca.pem.
+func tlsCert(ts *testscript.TestScript, _ bool, _ []string) {
+	ca, err := sink.NewCA()
+	ts.Check(err)
+	cert, err := ca.Issue("127.0.0.1")
+	ts.Check(err)
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	ts.Check(err)
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(block), 0o600))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), []byte(ca.PEM()), 0o600))
+}
+
 // mails waits until the mail server has got so many: mails N [TEXT]
 func mails(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(mailKey{}).(*mailHolder).server
@@ -265,13 +288,24 @@ func devToken(ts *testscript.TestScript, _ bool, args []string) {
 // settled waits until so many jobs are dead and none is on its way: settled N
 func settled(ts *testscript.TestScript, _ bool, args []string) {
 	poll(ts, "dead jobs", func() bool {
-		ts.Check(ts.Exec("sealpost", "queue", "stats", "-o", "json"))
-		var stats struct {
-			Jobs map[string]int `json:"jobs"`
-		}
-		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &stats))
-		return strconv.Itoa(stats.Jobs["dead"]) == args[0] && stats.Jobs["ready"]+stats.Jobs["running"] == 0
+		jobs := stats(ts)
+		return strconv.Itoa(jobs["dead"]) == args[0] && jobs["ready"]+jobs["running"] == 0
 	})
+}
+
+// running waits until a worker has a job.
+func running(ts *testscript.TestScript, _ bool, _ []string) {
+	poll(ts, "running job", func() bool { return stats(ts)["running"] > 0 })
+}
+
+// stats is how many jobs are in which state.
+func stats(ts *testscript.TestScript) map[string]int {
+	ts.Check(ts.Exec("sealpost", "queue", "stats", "-o", "json"))
+	var stats struct {
+		Jobs map[string]int `json:"jobs"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &stats))
+	return stats.Jobs
 }
 
 // addJob puts a job straight into Redis: addjob FILE
