@@ -124,6 +124,8 @@ func TestLoadNamesTheRule(t *testing.T) {
 		{"secret's file is empty", "TOKEN_FILE", os.DevNull, "the file is empty"},
 		{"unknown name close to a known one", "SLOT", "1", "SEALPOST_SLOT (environment): is no setting; did you mean SEALPOST_SLOTS?"},
 		{"a _FILE of what is no secret", "SLOTS_FILE", "1", "is no setting"},
+		{"the end of a name is missing", "REDIS", "x", "did you mean SEALPOST_REDIS_URL?"},
+		{"a short name that is close to nothing", "FOO", "1", "docs/configuration.md lists them"},
 		{"unknown name close to nothing", "FROBNICATION_LEVEL", "1", "docs/configuration.md lists them"},
 		{"a port that is not of Kubernetes", "API_PORT", "8080", "is no setting"},
 	}

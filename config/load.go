@@ -98,11 +98,17 @@ func (l *loader) names() []string {
 	return names
 }
 
-// meant proposes the setting whose name is closest.
+// meant proposes the setting whose name is closest: a third of its letters may
+// be wrong, or its end missing.
 func (l *loader) meant(name string) string {
-	best, distance := "", len(name)/4+2
+	short := strings.TrimPrefix(name, prefix)
+	best, distance := "", max(len(short)/3, 1)+1
 	for _, known := range l.names() {
-		if d := editDistance(name, known); d < distance {
+		d := editDistance(short, strings.TrimPrefix(known, prefix))
+		if len(short) > 2 && strings.HasPrefix(known, name) {
+			d = 1
+		}
+		if d < distance {
 			best, distance = known, d
 		}
 	}
