@@ -59,7 +59,7 @@ var (
 	errNoSTARTTLS  = errors.New("the server does not offer STARTTLS")
 	errNotVerified = errors.New("the line is not encrypted") // a bug if it ever shows
 	errNoMechanism = errors.New("the server offers no kind of login that the secret allows")
-	errMechanism   = errors.New("the server broke the rules of the login")
+	errMechanism   = errors.New("the login could not be carried out: the password has characters that it does not take, or the server broke its rules")
 	errTooLarge    = errors.New("the mail is larger than the server takes")
 	errClaim       = errors.New("the claim on the job could not be confirmed")
 )

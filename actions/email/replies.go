@@ -46,7 +46,7 @@ var replies = actions.Table{
 	{Name: "dns", Status: statusDNS, Reason: actions.Transient, After: time.Minute},
 	{Name: "lost-after-text", Stages: []string{stageDot}, Status: "net.*", Reason: actions.Ambiguous},
 	{Name: "network", Status: "net.*", Reason: actions.Transient},
-	{Name: "login-protocol", Status: statusMechanism, Reason: actions.Transient},
+	{Name: "login-protocol", Status: statusMechanism, Reason: actions.Credential, Advice: adviseLogin},
 
 	// The account. 4xx limits come before logins: Gmail says 454 4.7.0 "Too many
 	// login attempts", SendGrid 451 "Authentication failed: Maximum credits exceeded".

@@ -116,7 +116,7 @@ var lineErrors = []struct {
 	{"plaintext on the TLS port", "tls", "credential", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}},
 	{"cut in the handshake", "tls", "transient", io.ErrUnexpectedEOF},
 	{"no login kind", "auth", "credential", errNoMechanism},
-	{"login astray", "auth", "transient", errMechanism},
+	{"login astray", "auth", "credential", errMechanism},
 	{"cut in the login", "auth", "transient", io.EOF},
 	{"cut at MAIL", "mail", "transient", syscall.ECONNRESET},
 	{"cut at DATA", "data", "transient", syscall.EPIPE},
