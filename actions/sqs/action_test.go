@@ -303,9 +303,7 @@ func TestNothingOfTheCredentialComesBack(t *testing.T) {
 	for _, status := range []int{200, 302, 400, 401, 403, 500} { // odd ones have the token as old code
 		for _, whole := range []bool{true, false} {
 			w := start(t, "orders")
-			w.vault.put(func(s *secrets.SQS) {
-				s.AccessKeyID, s.SecretAccessKey, s.SessionToken = redact.New(key), redact.New(secret), redact.New(token)
-			})
+			w.vault.put(withKeys(key, secret, token))
 			w.sink.SetKeys(key, secret, token)
 			w.sink.SetFault(func(c sink.SQSCall) *sink.SQSFault {
 				if whole {

@@ -169,3 +169,10 @@ var _ interface {
 	actions.Action
 	actions.Tester
 } = (*Action)(nil)
+
+// withKeys is a change of a secret for [vault.put].
+func withKeys(id, key, token string) func(*secrets.SQS) {
+	return func(s *secrets.SQS) {
+		s.AccessKeyID, s.SecretAccessKey, s.SessionToken = redact.New(id), redact.New(key), redact.New(token)
+	}
+}
