@@ -77,14 +77,14 @@ func (x *policyIndex) selecting(who Subject) []*Policy {
 
 // shelf is what a resolution needs of the store's secrets. secrets.Catalog is one.
 type shelf interface {
-	ByID(id string) (secrets.Secret, bool)
-	ByTag(t secrets.Tag) []secrets.Secret
-	All() []secrets.Secret
+	ByID(id string) (secrets.Sealed, bool)
+	ByTag(t secrets.Tag) []secrets.Sealed
+	All() []secrets.Sealed
 }
 
 // Grant is a secret that some rule allows, with the rule that decided.
 type Grant struct {
-	Secret secrets.Secret
+	Secret secrets.Sealed
 	Rule   Rule // an allow among the granted, a deny among the denied
 }
 
@@ -150,13 +150,13 @@ func concrete(s selector, who Subject) []selector {
 
 // gather adds the secrets of a selector that no earlier rule allowed.
 func gather(allowed map[string]Grant, all shelf, s selector, rule Rule) {
-	var found []secrets.Secret
+	var found []secrets.Sealed
 	switch s.by {
 	case byAny:
 		found = all.All()
 	case byID:
 		if one, ok := all.ByID(s.value); ok {
-			found = []secrets.Secret{one}
+			found = []secrets.Sealed{one}
 		}
 	case byTag:
 		found = all.ByTag(secrets.Tag{Key: s.key, Value: s.value})
@@ -170,7 +170,7 @@ func gather(allowed map[string]Grant, all shelf, s selector, rule Rule) {
 
 // firstDeny returns the first rule, in the order of the policies, that denies
 // the secret.
-func firstDeny(denies map[selector]Rule, s secrets.Secret) (Rule, bool) {
+func firstDeny(denies map[selector]Rule, s secrets.Sealed) (Rule, bool) {
 	var first Rule
 	found := false
 	look := func(sel selector) {

@@ -147,28 +147,28 @@ func (w world) policies() []Policy {
 	return list
 }
 
-func (w world) secrets() []secrets.Secret {
-	list := make([]secrets.Secret, 3)
+func (w world) secrets() []secrets.Sealed {
+	list := make([]secrets.Sealed, 3)
 	for i := range list {
 		id := fmt.Sprintf("s%d", i)
-		list[i] = secrets.Secret{Ref: secrets.Ref{ID: id, Key: strings.ToUpper(id)}, Tags: w.tags(3)}
+		list[i].Secret = secrets.Secret{Ref: secrets.Ref{ID: id, Key: strings.ToUpper(id)}, Tags: w.tags(3)}
 	}
 	return list
 }
 
 // heap is a shelf that looks at everything.
-type heap []secrets.Secret
+type heap []secrets.Sealed
 
-func (h heap) ByID(id string) (secrets.Secret, bool) {
-	i := slices.IndexFunc(h, func(s secrets.Secret) bool { return s.ID == id })
+func (h heap) ByID(id string) (secrets.Sealed, bool) {
+	i := slices.IndexFunc(h, func(s secrets.Sealed) bool { return s.ID == id })
 	if i < 0 {
-		return secrets.Secret{}, false
+		return secrets.Sealed{}, false
 	}
 	return h[i], true
 }
 
-func (h heap) ByTag(t secrets.Tag) []secrets.Secret {
-	var out []secrets.Secret
+func (h heap) ByTag(t secrets.Tag) []secrets.Sealed {
+	var out []secrets.Sealed
 	for _, s := range h {
 		if slices.Contains(s.Tags, t) {
 			out = append(out, s)
@@ -177,7 +177,7 @@ func (h heap) ByTag(t secrets.Tag) []secrets.Secret {
 	return out
 }
 
-func (h heap) All() []secrets.Secret { return h }
+func (h heap) All() []secrets.Sealed { return h }
 
 // TestWorldsAgree compares, in each random world, the evaluator with the naive
 // one and the index with both.
@@ -194,7 +194,7 @@ func TestWorldsAgree(t *testing.T) {
 		action := w.of(ActionAccess, ActionAccess, ActionAccess, ActionCreate, ActionEdit, ActionDelete)
 		file := Resource{Kind: "file", Path: w.of("", "a/b/c", "b")}
 		created := Resource{Kind: w.of("secret", "secrets"), Tags: w.tags(2)}
-		for _, what := range []Resource{file, created, resourceOf(all[0]), resourceOf(all[1]), resourceOf(all[2])} {
+		for _, what := range []Resource{file, created, resourceOf(all[0].Secret), resourceOf(all[1].Secret), resourceOf(all[2].Secret)} {
 			got, want := Evaluate(policies, who, what, action), naive(policies, who, what, action)
 			asked++
 			if got.Allowed {
@@ -230,7 +230,7 @@ func compareIndex(t *testing.T, n int, w world, policies []Policy, all heap, who
 	}
 	granted, denied := resolve(x.selecting(who), all, who, action)
 	for _, s := range all {
-		want := Evaluate(policies, who, resourceOf(s), action)
+		want := Evaluate(policies, who, resourceOf(s.Secret), action)
 		is := func(g Grant) bool { return g.Secret.ID == s.ID }
 		i, j := slices.IndexFunc(granted, is), slices.IndexFunc(denied, is)
 		switch {
