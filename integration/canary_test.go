@@ -115,7 +115,7 @@ func TestNoSecretShowsAnywhere(t *testing.T) {
 		}
 		size += len(text)
 	}
-	t.Logf("%d canaries in %d forms sought in %d places, %d bytes", len(canaries), len(traces("x")), len(e), size)
+	t.Logf("%d canaries in %d forms sought in %d places, %d bytes", len(canaries), len(traces(canaryText)), len(e), size)
 	for _, hit := range e.seek(canaries) {
 		t.Error(hit)
 	}
@@ -143,7 +143,7 @@ func useCanaries(t *testing.T, s *site, srv *program.Server) map[string]string {
 	}
 	s.becomes(s.send(job(mailAction(nil), nil))[0], "done")
 	s.becomes(s.send(job(mailAction(map[string]any{"smtp_secret": "WRONG"}), nil))[0], "parked")
-	s.becomes(s.send(job(mailAction(map[string]any{"smtp_secret": "TEXT"}), nil))[0], "dead")
+	s.becomes(s.xadd(job(mailAction(map[string]any{"smtp_secret": "TEXT"}), nil)), "dead")
 	refused := s.send(job(map[string]any{"type": "queue-sqs", "sqs_secret": "QUEUE", "message": "m"}, nil))[0]
 	peers.Eventually(t, later, "an answer of the queue", func() error {
 		st, err := s.Show(refused)
@@ -194,7 +194,7 @@ func echoCanaries(t *testing.T, s *site, mails *sink.SMTP) {
 // drainParked waits until the jobs parked on MAIL have had their next try.
 func (s *site) drainParked() {
 	s.t.Helper()
-	s.counts("parked", 1) // the one of WRONG stays
+	s.counts("parked", 2) // those of WRONG and QUEUE stay
 }
 
 // gather takes what the program shows to those who may ask: its processes,
@@ -222,13 +222,11 @@ func gather(t *testing.T, s *site, srv *program.Server) evidence {
 		}
 	}
 	for _, state := range []string{"dead", "parked"} {
-		var list struct {
-			Jobs []struct{ ID string } `json:"jobs"`
-		}
+		var list []struct{ ID string }
 		if err := s.JSON(&list, "job", "list", "--state", state); err != nil {
 			t.Fatal(err)
 		}
-		for _, j := range list.Jobs {
+		for _, j := range list {
 			e["job show "+j.ID] = []byte(s.Run("", "job", "show", j.ID, "-o", "json").Stdout)
 		}
 	}

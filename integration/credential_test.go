@@ -119,7 +119,7 @@ func TestAParkedJobIsReleasedByAPerson(t *testing.T) {
 	// The verdict on a version is remembered for 30 s, so that a released crowd
 	// does not lock the account; a release may come before that has passed.
 	peers.Eventually(t, later, "the job to be done", func() error {
-		if err := s.Run("", "parked", "release").Err(); err != nil {
+		if err := s.Run("", "parked", "release", "MAIL").Err(); err != nil {
 			return err
 		}
 		return peers.Wait(2*time.Second, "the job", s.Is(id, "done"))

@@ -7,5 +7,6 @@
 // builds and runs ours, chaos kills it, house checks the source.
 //
 // SEALPOST_TEST_LONG=1 runs outages at full length; SEALPOST_TEST_KEEP=1 keeps
-// the files of a failed test.
+// the files of a failed test; SEALPOST_TEST_BINARY names a built program to test
+// instead of building this one.
 package integration

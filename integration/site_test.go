@@ -30,8 +30,12 @@ const (
 	stream   = "sealpost:{q0}:jobs" // of the public contract: where anybody may XADD
 )
 
-// binary builds the program once for all tests, into the cache of the checkout.
+// binary builds the program once for all tests, into the cache of the checkout;
+// or it is the one that SEALPOST_TEST_BINARY names, to test a release.
 var binary = sync.OnceValues(func() (string, error) {
+	if given := os.Getenv("SEALPOST_TEST_BINARY"); given != "" {
+		return given, nil
+	}
 	root, err := filepath.Abs("..")
 	if err != nil {
 		return "", err

@@ -53,7 +53,7 @@ type Site struct {
 	Binary, Dir string
 	// RedisURL is where all processes of the site find Redis.
 	RedisURL string
-	// KeyFile holds the master key; New makes it.
+	// KeyFile holds the master key; New makes it. "" for dev mode, which has none.
 	KeyFile string
 	// API is the base URL that commands use, "" before the first Serve of one.
 	API string
@@ -240,7 +240,10 @@ func (s *Site) JSON(v any, args ...string) error {
 // environ is the environment of every process of the site. Nothing of the
 // test's own environment that concerns Sealpost goes in.
 func (s *Site) environ() []string {
-	env := []string{"SEALPOST_REDIS_URL=" + s.RedisURL, "SEALPOST_MASTER_KEY_FILE=" + s.KeyFile, "NO_COLOR=1"}
+	env := []string{"SEALPOST_REDIS_URL=" + s.RedisURL, "NO_COLOR=1"}
+	if s.KeyFile != "" {
+		env = append(env, "SEALPOST_MASTER_KEY_FILE="+s.KeyFile)
+	}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "SEALPOST_") {
 			env = append(env, v)
