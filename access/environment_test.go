@@ -247,36 +247,50 @@ func fill(tb testing.TB, b *bench, secretCount, policyCount int) Analysis {
 }
 
 // BenchmarkEnvironment resolves and opens 20 keys, 10 of them secrets behind 5
-// policies, by 64 callers, in a small store and in a large one.
+// policies, in a small store and in a large one: by 64 callers, and by one right
+// after a change of a policy.
 //
 //	go test ./access -run xxx -bench Environment -benchtime 2s
 func BenchmarkEnvironment(b *testing.B) {
 	for _, size := range []struct{ secrets, policies int }{{10, 10}, {100_000, 10_000}} {
-		b.Run(fmt.Sprintf("secrets=%d/policies=%d", size.secrets, size.policies), func(b *testing.B) {
-			if size.secrets > 1000 && testing.Short() {
-				b.Skip("the large store takes a minute to fill; not with -short")
-			}
-			p := first(b, realRedis(b))
-			a := fill(b, p, size.secrets, size.policies)
-			start := time.Now()
-			if got := strings.Count(p.keys(b, a.ID), "="); got != 20 {
-				b.Fatalf("%d keys, want 20", got)
-			}
-			firstTook := time.Since(start)
+		if size.secrets > 1000 && testing.Short() {
+			continue // it takes a minute to fill
+		}
+		p := first(b, realRedis(b))
+		a := fill(b, p, size.secrets, size.policies)
+		start := time.Now()
+		must(b, p.dir.Load(b.Context()))
+		b.Logf("%d secrets and %d policies read in %v", size.secrets, size.policies, time.Since(start).Round(time.Millisecond))
+		if got := strings.Count(p.keys(b, a.ID), "="); got != 20 {
+			b.Fatalf("%d keys, want 20", got)
+		}
+		open := func() error {
+			return third(p.dir.Environment(b.Context(), a.ID, secrets.Use{Actor: "bench", Why: "bench"}))
+		}
+		b.Run(fmt.Sprintf("secrets=%d/steady", size.secrets), func(b *testing.B) {
 			b.SetParallelism(32)
-			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, _, err := p.dir.Environment(b.Context(), a.ID, secrets.Use{Actor: "bench", Why: "bench"}); err != nil {
+					if err := open(); err != nil {
 						b.Error(err)
 						return
 					}
 				}
 			})
-			b.ReportMetric(float64(firstTook.Milliseconds()), "ms-first")
+		})
+		b.Run(fmt.Sprintf("secrets=%d/changed", size.secrets), func(b *testing.B) {
+			one := p.policy(b, Tuple{"analysis"})
+			for b.Loop() {
+				b.StopTimer()
+				must(b, second(p.dir.EditPolicy(b.Context(), "bench", one.ID, PolicyChange{})))
+				b.StartTimer()
+				must(b, open())
+			}
 		})
 	}
 }
+
+func third[A, B any](_ A, _ B, err error) error { return err }
 
 // BenchmarkRedisGet is what the same callers pay for one GET each: the measure
 // beside which an environment is judged.
