@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,4 +108,62 @@ func (noopWork) Kind() string   { return "noop" }
 func (w noopWork) Lane() string { return noopLanes[w] }
 func (noopWork) Do(context.Context, *queue.Claim) (queue.Reply, error) {
 	return queue.Reply{}, nil
+}
+
+// BenchmarkLatency measures the time from an enqueue to the start of the job,
+// at 500 jobs a second.
+func BenchmarkLatency(b *testing.B) {
+	rdb, prefix := queuetest.Redis(b)
+	c := queue.NewClient(rdb, queue.ClientOptions{Prefix: prefix})
+	began := make(chan time.Time, 1)
+	queuetest.Run(b, queue.PoolConfig{Redis: rdb, Prefix: prefix, Logger: quietLog()}, &queuetest.Handler{
+		Do: func(context.Context, *queue.Claim) (queue.Reply, error) {
+			began <- time.Now()
+			return queue.Reply{}, nil
+		}})
+	if _, err := c.Enqueue(context.Background(), payload(0)); err != nil {
+		b.Fatalf("Enqueue: %v", err)
+	}
+	<-began // the scripts are loaded, the connections are open
+	var took []time.Duration
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for i := range b.N {
+		<-tick.C
+		start := time.Now()
+		if _, err := c.Enqueue(context.Background(), payload(i)); err != nil {
+			b.Fatalf("Enqueue: %v", err)
+		}
+		took = append(took, (<-began).Sub(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMemory measures what a waiting job of 299 bytes costs in Redis.
+func BenchmarkMemory(b *testing.B) {
+	rdb, prefix := queuetest.Redis(b)
+	before := used(b, rdb)
+	fill(b, queue.NewClient(rdb, queue.ClientOptions{Prefix: prefix}), b.N)
+	b.ReportMetric((used(b, rdb)-before)/float64(b.N), "B/job")
+	b.ReportMetric(0, "ns/op")
+	cleanup(b, rdb, prefix)
+}
+
+// used is Redis' memory in bytes.
+func used(b *testing.B, rdb redis.UniversalClient) float64 {
+	b.Helper()
+	for line := range strings.Lines(rdb.Info(context.Background(), "memory").Val()) {
+		if text, ok := strings.CutPrefix(line, "used_memory:"); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				b.Fatalf("used_memory: %v", err)
+			}
+			return n
+		}
+	}
+	b.Fatal("no used_memory")
+	return 0
 }

@@ -1,0 +1,11 @@
+package queue
+
+// Moves are the scripts, by name, for tests that make moves one by one.
+var Moves = map[string]*script{
+	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,
+	"release": scriptRelease, "promote": scriptPromote, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
+	"cancel": scriptCancel, "requeue": scriptRequeue, "remove": scriptRemove, "unpark": scriptUnpark, "version": scriptVersion,
+}
+
+// PlaceKeys are KEYS[1..9] of every script in partition 0.
+func PlaceKeys(prefix string) []string { return newKeys(prefix, 0).places }
