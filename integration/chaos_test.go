@@ -29,8 +29,8 @@ func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
 	if err := got.Err(); err != nil {
 		t.Error(err)
 	}
-	if got.Accepted != c.Jobs || got.Delivered != c.Jobs {
-		t.Errorf("accepted %d and delivered %d, want %d", got.Accepted, got.Delivered, c.Jobs)
+	if got.Accepted != c.Jobs || got.Delivered+got.Dead != c.Jobs {
+		t.Errorf("accepted %d, delivered %d, dead %d, want %d", got.Accepted, got.Delivered, got.Dead, c.Jobs)
 	}
 	if got.Kills == 0 {
 		t.Error("no worker was killed: the run showed nothing")

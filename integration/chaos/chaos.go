@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/actions/sink"
@@ -49,7 +51,8 @@ type Config struct {
 type Result struct {
 	Accepted   int `json:"accepted"`   // ids that the API has given out
 	Delivered  int `json:"delivered"`  // jobs whose mail arrived at least once
-	Lost       int `json:"lost"`       // accepted and never arrived
+	Dead       int `json:"dead"`       // never arrived, but kept as a dead letter with its reason
+	Lost       int `json:"lost"`       // accepted, never arrived, and in no place any more
 	Duplicated int `json:"duplicated"` // mails that arrived again
 	Unknown    int `json:"unknown"`    // mails that belong to no accepted job
 	Kills      int `json:"kills"`
@@ -71,8 +74,8 @@ func (r Result) Err() error {
 
 // String is the line that "make chaos" prints.
 func (r Result) String() string {
-	return fmt.Sprintf("accepted %d, delivered %d, lost %d, duplicated %d, kills %d, %.1f s",
-		r.Accepted, r.Delivered, r.Lost, r.Duplicated, r.Kills, r.Seconds)
+	return fmt.Sprintf("accepted %d, delivered %d, dead %d, lost %d, duplicated %d, kills %d, %.1f s",
+		r.Accepted, r.Delivered, r.Dead, r.Lost, r.Duplicated, r.Kills, r.Seconds)
 }
 
 // run is one run in progress.
@@ -100,8 +103,10 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	}
 	began := time.Now()
 	err = r.work(ctx)
+	took := time.Since(began)
+	err = errors.Join(err, r.buried())
 	result := r.ledger.result()
-	result.Kills, result.Seconds = r.kills, time.Since(began).Seconds()
+	result.Kills, result.Seconds = r.kills, took.Seconds()
 	return result, errors.Join(err, r.close())
 }
 
@@ -176,7 +181,7 @@ func (r *run) work(ctx context.Context) error {
 	defer killing.Stop()
 	looking := time.NewTicker(200 * time.Millisecond)
 	defer looking.Stop()
-	sending := true
+	sending, quiet := true, 0
 	watch := watch{since: time.Now()}
 	for {
 		select {
@@ -196,7 +201,12 @@ func (r *run) work(ctx context.Context) error {
 				cancel(err)
 			}
 		case <-looking.C:
-			if !sending && r.ledger.missing() == 0 && r.empty() {
+			// Twice, since a job can be on its way from one state to another
+			// while they are counted.
+			if quiet++; sending || !r.empty() {
+				quiet = 0
+			}
+			if quiet == 2 {
 				return nil
 			}
 			if err := watch.look(r.ledger.total()); err != nil {
@@ -244,6 +254,25 @@ func (r *run) killOne() error {
 func (r *run) empty() bool {
 	states, err := r.site.States()
 	return err == nil && states["ready"]+states["running"]+states["delayed"]+states["parked"] == 0
+}
+
+// buried notes the jobs that ended as dead letters. A job that was in the
+// hands of a worker at each of four kills looks like one that kills workers.
+func (r *run) buried() error {
+	var list []struct {
+		ID string `json:"id"`
+	}
+	if err := r.site.JSON(&list, "dead", "list", "--limit", "1000"); err != nil {
+		return err
+	}
+	for _, job := range list {
+		n, err := strconv.Atoi(strings.TrimPrefix(job.ID, "chaos-"))
+		if err != nil {
+			return fmt.Errorf("a dead letter of no job of this run: %s", job.ID)
+		}
+		r.ledger.bury(n)
+	}
+	return nil
 }
 
 // close ends all processes and the sink.

@@ -16,12 +16,13 @@ type ledger struct {
 	mu       sync.Mutex
 	accepted map[int]bool
 	arrivals map[int]int
+	dead     map[int]bool
 	strange  int // mails with no number for a subject
 	sum      int // of all arrivals
 }
 
 func newLedger() *ledger {
-	return &ledger{accepted: map[int]bool{}, arrivals: map[int]int{}}
+	return &ledger{accepted: map[int]bool{}, arrivals: map[int]int{}, dead: map[int]bool{}}
 }
 
 // accept notes the jobs from first to last-1.
@@ -31,6 +32,13 @@ func (l *ledger) accept(first, last int) {
 	for n := first; n < last; n++ {
 		l.accepted[n] = true
 	}
+}
+
+// bury notes a job that was found among the dead letters.
+func (l *ledger) bury(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead[n] = true
 }
 
 // arrived notes a mail at the sink.
@@ -77,7 +85,11 @@ func (l *ledger) result() Result {
 	defer l.mu.Unlock()
 	r := Result{Accepted: len(l.accepted), Unknown: l.strange}
 	for job := range l.accepted {
-		if l.arrivals[job] == 0 {
+		switch {
+		case l.arrivals[job] > 0: // counted below
+		case l.dead[job]:
+			r.Dead++
+		default:
 			r.Lost++
 		}
 	}

@@ -1,6 +1,6 @@
 // Chaos kills workers while they send mail and says what was lost: one line,
 //
-//	accepted 10000, delivered 10000, lost 0, duplicated 12, kills 9, 10.2 s
+//	accepted 10000, delivered 10000, dead 0, lost 0, duplicated 12, kills 9, 10.2 s
 //
 // and exit code 1 if that is not nothing. See package chaos for what it does.
 package main
