@@ -25,17 +25,18 @@ import (
 
 // site is an API over a fresh store, with a token of each kind.
 type site struct {
-	t       *testing.T
-	url     string
-	redis   *miniredis.Miniredis
-	store   *secrets.Store
-	tokens  *access.Store
-	jobs    *queue.Client
-	metrics *Metrics
-	log     *syncBuffer
-	sealed  atomic.Bool
-	token   map[access.Kind]string
-	tokenID map[access.Kind]string
+	t         *testing.T
+	url       string
+	redis     *miniredis.Miniredis
+	store     *secrets.Store
+	tokens    *access.Store
+	directory *access.Directory
+	jobs      *queue.Client
+	metrics   *Metrics
+	log       *syncBuffer
+	sealed    atomic.Bool
+	token     map[access.Kind]string
+	tokenID   map[access.Kind]string
 }
 
 // syncBuffer is a log that a test may read while it is written.
@@ -75,6 +76,7 @@ func newSite(t *testing.T) *site {
 	s.store = secrets.NewStore(rdb, keyring, secrets.Options{Observer: s.metrics.SecretOpened})
 	t.Cleanup(s.store.Close)
 	s.tokens = access.NewStore(rdb, keyring)
+	s.directory = access.NewDirectory(rdb, keyring, s.store)
 	for _, kind := range []access.Kind{access.Admin, access.Producer, access.Reader} {
 		presented, token, err := s.tokens.Create(t.Context(), kind, "test-"+string(kind), 0)
 		if err != nil {
@@ -94,7 +96,7 @@ func (s *site) vault() (*Vault, error) {
 	if s.sealed.Load() {
 		return nil, fmt.Errorf("%w: wrong master key", secrets.ErrSealed)
 	}
-	return &Vault{Secrets: s.store, Tokens: s.tokens}, nil
+	return &Vault{Secrets: s.store, Tokens: s.tokens, Directory: s.directory}, nil
 }
 
 // answer is what came back.

@@ -31,8 +31,9 @@ const (
 
 // Vault is what needs the keyring: there is none while the store is sealed.
 type Vault struct {
-	Secrets *secrets.Store
-	Tokens  *access.Store
+	Secrets   *secrets.Store
+	Tokens    *access.Store
+	Directory *access.Directory
 }
 
 // Config is what an API needs. All fields are required.

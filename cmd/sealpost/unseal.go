@@ -15,8 +15,9 @@ import (
 
 // opened is what there is once the keyring has been opened.
 type opened struct {
-	secrets *secrets.Store
-	tokens  *access.Store
+	secrets   *secrets.Store
+	tokens    *access.Store
+	directory *access.Directory
 }
 
 // lateVault is the process as the senders see it: they are there before the
@@ -64,7 +65,7 @@ func (p *process) vault() (*server.Vault, error) {
 	if o == nil {
 		return nil, fmt.Errorf("%w: %s", secrets.ErrSealed, *p.sealed.Load())
 	}
-	return &server.Vault{Secrets: o.secrets, Tokens: o.tokens}, nil
+	return &server.Vault{Secrets: o.secrets, Tokens: o.tokens, Directory: o.directory}, nil
 }
 
 // awaitKeyring opens the keyring, trying again until it opens or ctx ends.
@@ -114,7 +115,8 @@ func (p *process) unseal(ctx context.Context) error {
 		return err
 	}
 	store.OnChange(p.credentialChanged)
-	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring)})
+	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring),
+		directory: access.NewDirectory(p.rdb, keyring, store)})
 	return nil
 }
 
