@@ -87,6 +87,21 @@ func (f *fake) close() {
 	f.wg.Wait()
 }
 
+// drain waits until the clients have closed all connections, so that every byte
+// they sent has been noted.
+func (f *fake) drain() {
+	_ = f.ln.Close()
+	f.wg.Wait()
+}
+
+// set changes the server before its next connection.
+func (f *fake) set(change func(*fake)) *fake {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+	return f
+}
+
 // script changes what happens at a step.
 func (f *fake) script(step, what string) {
 	f.mu.Lock()
@@ -112,6 +127,7 @@ func (f *fake) heard() (plain, inner string) {
 type line struct {
 	*fake
 	c       net.Conn
+	config  *tls.Config
 	r       *bufio.Reader
 	secure  bool
 	auth    string
@@ -120,7 +136,11 @@ type line struct {
 
 func (f *fake) talk(c net.Conn) {
 	l := &line{fake: f, c: c, r: bufio.NewReader(c)}
-	if f.implicit {
+	f.mu.Lock()
+	implicit := f.implicit
+	l.config = f.tls.Clone()
+	f.mu.Unlock()
+	if implicit {
 		l.upgrade()
 	}
 	if !l.answer("greeting", "220 fake ESMTP") {
@@ -199,8 +219,9 @@ func (l *line) upgrade() bool {
 	if l.at("handshake") == "cut" {
 		return false
 	}
-	c := tls.Server(l.c, l.tls)
+	c := tls.Server(l.c, l.config)
 	if err := c.Handshake(); err != nil {
+		l.hang() // to note what may still come in the clear
 		return false
 	}
 	l.c, l.r, l.secure = c, bufio.NewReader(c), true

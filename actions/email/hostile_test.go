@@ -36,21 +36,15 @@ func TestNoLoginLeavesBeforeVerifiedTLS(t *testing.T) {
 		{"another server_name than the certificate's", func() *fake { return goodFake(t, nil) }, func(l *secrets.SMTP) { l.ServerName = "mail.test" }, "certificate"},
 		{"a certificate that has expired", func() *fake { return startFake(t, nil, time.Now().Add(-time.Minute), "127.0.0.1") }, nil, "certificate"},
 		{"TLS 1.0", func() *fake {
-			f := goodFake(t, nil)
-			f.tls.MaxVersion = tls.VersionTLS10
-			return f
+			return goodFake(t, nil).set(func(f *fake) { f.tls.MaxVersion = tls.VersionTLS10 })
 		}, nil, "tls-version"},
 		{"TLS 1.1", func() *fake {
-			f := goodFake(t, nil)
-			f.tls.MaxVersion = tls.VersionTLS11
-			return f
+			return goodFake(t, nil).set(func(f *fake) { f.tls.MaxVersion = tls.VersionTLS11 })
 		}, nil, "tls-version"},
 		{"the line cut in the handshake", func() *fake { return goodFake(t, map[string]string{"handshake": "cut"}) }, nil, "network"},
 		{"implicit TLS to a plaintext server", func() *fake { return goodFake(t, nil) }, func(l *secrets.SMTP) { l.TLS = "implicit" }, "not-tls"},
 		{"implicit TLS with a certificate of nobody we know", func() *fake {
-			f := goodFake(t, nil)
-			f.implicit = true
-			return f
+			return goodFake(t, nil).set(func(f *fake) { f.implicit = true })
 		}, func(l *secrets.SMTP) { l.TLS, l.CAPEM = "implicit", "" }, "certificate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,7 +63,8 @@ func TestNoLoginLeavesBeforeVerifiedTLS(t *testing.T) {
 					t.Errorf("got %T %v, want parked with advice", err, err)
 				}
 			}
-			eventually(t, "the server has seen the end", func() bool { f.close(); return true })
+			_ = a.Close()
+			f.drain()
 			plain, inner := f.heard()
 			if holdsLogin(plain) || holdsLogin(inner) || strings.Contains(plain, "MAIL") {
 				t.Errorf("heard %q and, encrypted, %q", plain, inner)
@@ -83,8 +78,10 @@ func TestPlaintextInjectedBeforeTLSHasNoEffect(t *testing.T) {
 	// handshake it would stand for the answer to our EHLO and offer PLAIN.
 	f := goodFake(t, map[string]string{"starttls": "220 go\r\n250-evil\r\n250 AUTH EVIL"})
 	v := vaultFor(t, f.ln.Addr().String(), f.ca.PEM())
-	_, err := do(t, action(t, v, 5*time.Second), job(t, "1", nil))
-	f.close()
+	a := action(t, v, 5*time.Second)
+	_, err := do(t, a, job(t, "1", nil))
+	_ = a.Close()
+	f.drain()
 	plain, inner := f.heard()
 	if holdsLogin(plain) || strings.Contains(inner, "EVIL") {
 		t.Errorf("heard %q and %q (%v)", plain, inner, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -150,6 +151,7 @@ func TestANewVersionReplacesTheConnections(t *testing.T) {
 	if _, err := do(t, a, job(t, "1", nil)); err != nil {
 		t.Fatal(err)
 	}
+	old := a.pool.accounts[v.login.Ref.ID].idle[0]
 	v.change(func(l *secrets.SMTP) { l.From = "Shop <shop@sender.test>" })
 	if reply, err := do(t, a, job(t, "2", nil)); err != nil || reply.SecretVersion != 2 {
 		t.Fatalf("%+v %v", reply, err)
@@ -160,8 +162,11 @@ func TestANewVersionReplacesTheConnections(t *testing.T) {
 	if got := s.Messages()[1].From; got != "shop@sender.test" {
 		t.Errorf("from %s", got)
 	}
+	if err := old.raw.SetDeadline(time.Now()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the old connection is not closed: %v", err)
+	}
 	if st := a.Stats(); st != (Stats{Idle: 1}) {
-		t.Errorf("connections %+v, want the old one closed", st)
+		t.Errorf("connections %+v, want one idle", st)
 	}
 }
 
