@@ -46,6 +46,11 @@ func problems() []problem {
 		{access.ErrUnauthorized, http.StatusUnauthorized, denied},
 		{access.ErrNotFound, http.StatusNotFound, "Token Not Found"},
 		{access.ErrInvalid, http.StatusBadRequest, ""},
+		{access.ErrPolicyNotFound, http.StatusNotFound, "Access Management Not Found"},
+		{access.ErrAnalysisNotFound, http.StatusNotFound, "Analysis Not Found"},
+		{access.ErrInactive, http.StatusForbidden, ""},
+		{access.ErrLimit, http.StatusPaymentRequired, ""}, // the status that clients know
+		{access.ErrProtected, http.StatusConflict, ""},
 		{secrets.ErrSealed, http.StatusServiceUnavailable, ""},
 		{secrets.ErrNotFound, http.StatusNotFound, "Secret Not Found"},
 		{secrets.ErrExists, http.StatusConflict, "A secret with this key exists; edit it, or choose another key"},

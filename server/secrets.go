@@ -4,19 +4,12 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
-)
-
-// Paging of lists: what existing clients send and the most they may.
-const (
-	defaultAmount = 20
-	maxAmount     = 10000
 )
 
 // secretView is what may be shown of a secret. It has no field for the value,
@@ -181,19 +174,6 @@ func paging(r *http.Request) (page, amount int, descending bool, err error) {
 		}
 	}
 	return page, amount, direction == "desc", nil
-}
-
-// queryInt reads a number from the query, within its bounds.
-func queryInt(r *http.Request, name string, missing, least, most int) (int, error) {
-	text := r.URL.Query().Get(name)
-	if text == "" {
-		return missing, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		return 0, refuse(http.StatusBadRequest, "%s must be a number from %d to %d", name, least, most)
-	}
-	return n, nil
 }
 
 // testView is the result of a test: all steps up to the first that failed.
