@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,8 +56,11 @@ func decode(raw json.RawMessage, v reflect.Value) error {
 			return fmt.Errorf("field %q: %w", name, err)
 		}
 	}
-	if _, err := dec.Token(); err != nil {
+	if _, err := dec.Token(); err != nil { // the closing brace
 		return errors.New("not valid JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("not valid JSON: text after the object")
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ func TestDecodeIsStrict(t *testing.T) {
 		{"nothing is no object", ``, `want a JSON object`},
 		{"a cut object", `{"to":"canary`, `not valid JSON`},
 		{"an object that does not end", `{"to":"canary"`, `not valid JSON`},
+		{"text after the object", `{"to":"x"}"canary"`, `text after the object`},
 		{"bytes that are not UTF-8", "{\"to\":\"canary\xff\"}", `not valid UTF-8`},
 		{"a long unknown name is cut", `{"` + strings.Repeat("n", 500) + `":1}`, `unknown field "` + strings.Repeat("n", 64) + `"...`},
 	} {
