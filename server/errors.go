@@ -30,6 +30,9 @@ func refuse(status int, format string, args ...any) error {
 	return &refused{status: status, message: fmt.Sprintf(format, args...)}
 }
 
+// errDenied is the refusal of what no policy allows an analysis.
+func errDenied() error { return refuse(http.StatusForbidden, denied) }
+
 // problem is one row of the error table: errors that are `is` answer status
 // with message, or with the error's own text when message is empty.
 type problem struct {

@@ -84,6 +84,11 @@ func newSite(t *testing.T) *site {
 		}
 		s.token[kind], s.tokenID[kind] = presented.Reveal(), token.ID
 	}
+	made, token, err := s.directory.CreateAnalysis(t.Context(), "test", access.AnalysisChange{Name: new("test-analysis"), RunOn: new("external")})
+	if err != nil {
+		t.Fatalf("CreateAnalysis: %v", err)
+	}
+	s.token[analysisKind], s.tokenID[analysisKind] = token.Reveal(), made.ID
 	s.jobs = queue.NewClient(rdb, queue.ClientOptions{Observer: queue.Observer{Enqueued: s.metrics.JobsEnqueued}})
 	api := New(Config{Queue: s.jobs, Actions: registry, Vault: s.vault, Log: slog.New(slog.NewJSONHandler(s.log, nil))})
 	srv := httptest.NewServer(api)
