@@ -56,6 +56,8 @@ type Action struct {
 	cfg  Config
 	pool *pool
 	now  func() time.Time
+
+	refusals *actions.Refusals // of credentials that came with requests
 }
 
 // New returns an action. It connects to nothing yet.
@@ -67,7 +69,7 @@ func New(cfg Config) *Action {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &dialer{guard: cfg.Guard, hello: helloName()}
-	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d), now: time.Now}
+	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d), now: time.Now, refusals: actions.NewRefusals()}
 }
 
 // helloName returns the name for EHLO: the host's, or localhost when that is

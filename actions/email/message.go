@@ -46,6 +46,11 @@ func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]
 		m.SetBodyString(mail.TypeTextPlain, pl.text)
 		m.AddAlternativeString(mail.TypeTextHTML, pl.html)
 	}
+	for _, f := range pl.files {
+		if err := m.AttachReader(f.name, bytes.NewReader(f.content), mail.WithFileContentType(mail.ContentType(f.media))); err != nil {
+			return nil, errors.New("build mail: the attachment cannot be written")
+		}
+	}
 	var b bytes.Buffer
 	b.Grow(1024 + 2*(len(pl.text)+len(pl.html)))
 	if _, err := m.WriteTo(&b); err != nil {

@@ -36,6 +36,7 @@ type plan struct {
 	from                 *mail.Address
 	to, cc, bcc, replyTo []*mail.Address
 	subject, text, html  string
+	files                []file
 }
 
 // decode reads and checks the action of a job. Its errors are permanent.
@@ -56,7 +57,21 @@ func (p *Params) plan(job *queue.Job) (*plan, error) {
 	if !actions.IsSecretRef(p.Secret) {
 		return nil, errors.New("field \"smtp_secret\": want the id or the key of a secret of type smtp")
 	}
-	pl := &plan{secret: p.Secret}
+	pl, err := p.addresses()
+	if err != nil {
+		return nil, err
+	}
+	pl.secret = p.Secret
+	vars, err := actions.ReadVariables(job.Data)
+	if err != nil {
+		return nil, err
+	}
+	return pl, pl.fill(p, vars)
+}
+
+// addresses checks the sender and the recipients.
+func (p *Params) addresses() (*plan, error) {
+	pl := &plan{}
 	if err := pl.setFrom(p.From); err != nil {
 		return nil, fmt.Errorf("field \"from\": %w", err)
 	}
@@ -76,7 +91,7 @@ func (p *Params) plan(job *queue.Job) (*plan, error) {
 	case n > maxRecipients || len(pl.replyTo) > maxRecipients:
 		return nil, fmt.Errorf("more than %d recipients", maxRecipients)
 	}
-	return pl, pl.fill(p, job)
+	return pl, nil
 }
 
 // setFrom takes an address, a name with an address, or only a name.
@@ -104,8 +119,13 @@ func (pl *plan) setFrom(from string) error {
 // after a CR that stands alone before a letter outside ASCII (Go 1.26).
 var lineEnds = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 
+// filler puts values in the place of message variables.
+type filler interface {
+	Fill(text string, place actions.Place) string
+}
+
 // fill checks the texts and fills in the variables.
-func (pl *plan) fill(p *Params, job *queue.Job) error {
+func (pl *plan) fill(p *Params, vars filler) error {
 	if p.Message == "" && p.HTML == "" {
 		return errors.New("no text: give \"message\", \"html\" or both")
 	}
@@ -116,10 +136,6 @@ func (pl *plan) fill(p *Params, job *queue.Job) error {
 		if err := actions.CheckText(text); err != nil {
 			return fmt.Errorf("field %q: %w", name, err)
 		}
-	}
-	vars, err := actions.ReadVariables(job.Data)
-	if err != nil {
-		return err
 	}
 	pl.subject = vars.Fill(p.Subject, actions.Header)
 	pl.text = lineEnds.Replace(vars.Fill(p.Message, actions.Plain))

@@ -78,11 +78,16 @@ func (a *Action) fillAccount(ctx context.Context, acc *account, ref secrets.Ref,
 	if err != nil {
 		return err
 	}
-	acc.accumulator = &accumulator{
-		fifo: isFIFO(opened.QueueURL), fly: acc.client.send, limit: a.config.Timeout,
+	acc.accumulator = newAccumulator(opened, acc.client, a.config.Timeout)
+	return nil
+}
+
+// newAccumulator returns the accumulator for the queue of an opened secret.
+func newAccumulator(opened secrets.SQS, c *client, limit time.Duration) *accumulator {
+	return &accumulator{
+		fifo: isFIFO(opened.QueueURL), fly: c.send, limit: limit,
 		flights: map[*flight]bool{}, busy: map[string]bool{},
 	}
-	return nil
 }
 
 // expire forgets an account that has had no work for a while, and with it the

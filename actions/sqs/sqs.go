@@ -60,6 +60,8 @@ type Action struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account // by the secret's id; its newest version
+
+	refusals *actions.Refusals // of credentials that came with requests
 }
 
 // New returns an action. It connects to nothing yet.
@@ -70,7 +72,7 @@ func New(config Config) *Action {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Action{config: config, accounts: map[string]*account{}}
+	return &Action{config: config, accounts: map[string]*account{}, refusals: actions.NewRefusals()}
 }
 
 // Kind returns "queue-sqs".

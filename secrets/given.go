@@ -1,0 +1,25 @@
+package secrets
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+// ParseSMTP reads the value of an smtp secret that a request carries instead of
+// naming a stored one, by the rules for stored ones. Its Ref is zero. The error
+// is ErrInvalid and quotes nothing.
+func ParseSMTP(value redact.String) (SMTP, error) { return parseSMTP(value.Reveal()) }
+
+// ParseSQS is as ParseSMTP for the value of an sqs secret.
+func ParseSQS(value redact.String) (SQS, error) { return parseSQS(value.Reveal()) }
+
+// Note writes an audit entry for what somebody did without changing a record.
+// If the error is nil, the entry is in Redis.
+func (s *Store) Note(ctx context.Context, entry AuditEntry) error {
+	if _, err := s.rev.record(ctx, entry); err != nil {
+		return fmt.Errorf("note %s: %w", entry.Op, err)
+	}
+	return nil
+}
