@@ -79,6 +79,9 @@ func checkText(raw []byte) error {
 // depthOver reports whether arrays and objects are nested deeper than limit.
 // Text that is not JSON gives any answer.
 func depthOver(raw []byte, limit int) bool {
+	if bytes.Count(raw, []byte("{"))+bytes.Count(raw, []byte("[")) <= limit {
+		return false // the usual job, at the speed of memory
+	}
 	depth := 0
 	for i := 0; i < len(raw); i++ {
 		switch raw[i] {
@@ -98,12 +101,15 @@ func depthOver(raw []byte, limit int) bool {
 // stringEnd returns the index after the string that begins at raw[i], at most len(raw).
 func stringEnd(raw []byte, i int) int {
 	for i++; i < len(raw); i++ {
-		switch raw[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+		quote := bytes.IndexByte(raw[i:], '"')
+		if quote < 0 {
+			return len(raw)
 		}
+		slash := bytes.IndexByte(raw[i:i+quote], '\\')
+		if slash < 0 {
+			return i + quote + 1
+		}
+		i += slash + 1 // the escaped character, which may be the quote
 	}
 	return len(raw)
 }

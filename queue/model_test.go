@@ -119,7 +119,7 @@ func (m *model) settle(rt *rapid.T) {
 	for range times {
 		switch outcome {
 		case "done":
-			m.run(rt, "done", nil, 60, m.base+"parked:", c.eid, c.jid, 0, "", "done", "")
+			m.run(rt, "done", nil, 60, m.base+"parked:", c.eid, c.jid, 0, "", "done ")
 			delete(m.open, c.jid)
 			continue
 		case "delay":

@@ -242,7 +242,7 @@ func (g *settlement) add(c *claim) {
 	}
 	switch g.move {
 	case moveDone:
-		g.args = append(g.args, c.eid, jid, log, field, string(o.state), o.record)
+		g.args = append(g.args, c.eid, jid, log, field, string(o.state)+" "+o.record)
 	case moveDelay:
 		g.args = append(g.args, c.eid, jid, max(o.after.Milliseconds(), 0), c.meta.body(c.raw), log, field, o.record)
 	case moveDead:

@@ -1,14 +1,14 @@
 -- DONE: leased -> an end (done, expired, cancelled). A batch.
 -- KEYS  places, then the log keys
 -- ARGV  1 log TTL s, 2 prefix of the parked keys, then for each job:
---       entry id, jid, index of its log key in KEYS (0: no record), field, state, record
+--       entry id, jid, index of its log key in KEYS (0: no record), field, state and record
 -- Output how many entries were still pending
 -- Crash before: the lease runs out and another worker does the job again (the
 -- duplicate window). Crash after, reply lost: sent again it finds nothing.
 -- Accepted from anyone: a success of a holder that lost its lease also ends
 -- whatever a later holder made of the job (retry, parked, dead, running).
 local eids, jids = {}, {}
-for i = 3, #ARGV, 6 do
+for i = 3, #ARGV, 5 do
   eids[#eids + 1] = ARGV[i]
   jids[#jids + 1] = ARGV[i + 1]
 end
@@ -34,16 +34,21 @@ if n < #eids then
     end
   end
 end
-redis.call('HDEL', MOVED, unpack(jids))
-redis.call('HDEL', CANCEL, unpack(jids))
-redis.call('HDEL', MARK, unpack(jids))
+for _, place in ipairs({MOVED, CANCEL, MARK}) do
+  if redis.call('EXISTS', place) == 1 then redis.call('HDEL', place, unpack(jids)) end
+end
 local logs = {}
-for i = 3, #ARGV, 6 do
+for i = 3, #ARGV, 5 do
   local key = tonumber(ARGV[i + 2])
   if key > 0 then
-    redis.pcall('HSET', KEYS[key], ARGV[i + 3], ARGV[i + 4] .. ' ' .. ARGV[i + 5])
-    logs[key] = true
+    local pairs = logs[key] or {}
+    pairs[#pairs + 1] = ARGV[i + 3]
+    pairs[#pairs + 1] = ARGV[i + 4]
+    logs[key] = pairs
   end
 end
-for key in pairs(logs) do redis.pcall('EXPIRE', KEYS[key], ARGV[1]) end
+for key, pairs in next, logs do
+  redis.pcall('HSET', KEYS[key], unpack(pairs))
+  redis.pcall('EXPIRE', KEYS[key], ARGV[1])
+end
 return n
