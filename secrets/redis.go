@@ -43,9 +43,9 @@ func (s *Store) find(ctx context.Context, ref string) (*record, error) {
 			return rec, err
 		}
 	}
-	key := strings.ToUpper(ref)
-	if !keyGrammar.MatchString(key) {
-		return nil, nil
+	key, err := checkKey(ref)
+	if err != nil {
+		return nil, nil // no secret can have it
 	}
 	for range 2 {
 		rec, err := s.findKey(ctx, key)

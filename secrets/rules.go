@@ -34,15 +34,16 @@ func isID(ref string) bool {
 	return !strings.ContainsFunc(ref, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
 }
 
-var keyGrammar = regexp.MustCompile(`^[A-Z0-9_]{1,128}$`)
+// keyGrammar is tried before the key is turned to upper case, which makes an S
+// of some letters outside ASCII.
+var keyGrammar = regexp.MustCompile(`^[A-Za-z0-9_]{1,128}$`)
 
 // checkKey returns the key in upper case.
 func checkKey(key string) (string, error) {
-	up := strings.ToUpper(key)
-	if !keyGrammar.MatchString(up) {
+	if !keyGrammar.MatchString(key) {
 		return "", invalid("a key is 1 to 128 of the characters A-Z, 0-9 and _")
 	}
-	return up, nil
+	return strings.ToUpper(key), nil
 }
 
 // checkTags returns a copy of tags if they keep the rules.

@@ -21,7 +21,6 @@ type scene struct {
 	oldA, oldManifest   map[string]string // before A got its second version
 	gone                secrets.Ref       // was deleted
 	goneRecord          map[string]string
-	beforeDeleteNames   []redis.Z
 	keyA, keyB, keyGone string
 }
 
