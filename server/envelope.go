@@ -22,8 +22,15 @@ func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
 // success and refusal are the two envelopes. Every answer of the API listener
 // is one of them, down to unknown routes.
 type success struct {
-	Status bool `json:"status"`
-	Result any  `json:"result"`
+	Status  bool   `json:"status"`
+	Result  any    `json:"result"`
+	Message string `json:"message,omitempty"` // a warning
+}
+
+// warned is a result with a warning beside it in the envelope.
+type warned struct {
+	result  any
+	warning string
 }
 
 type refusal struct {
@@ -37,7 +44,11 @@ func writeResult(w http.ResponseWriter, result any) error {
 	if result == nil {
 		result = struct{}{}
 	}
-	return writeJSON(w, http.StatusOK, success{Status: true, Result: result})
+	body := success{Status: true, Result: result}
+	if w, ok := result.(warned); ok {
+		body.Result, body.Message = w.result, w.warning
+	}
+	return writeJSON(w, http.StatusOK, body)
 }
 
 // writeRefusal answers with the message that the client shows to its user.

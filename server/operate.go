@@ -10,10 +10,6 @@ import (
 	"github.com/sealpost/sealpost/secrets"
 )
 
-func (a *API) whoAmI(_ *http.Request, who access.Principal) (any, error) {
-	return map[string]string{"name": who.Name, "type": string(who.Kind), "id": who.ID}, nil
-}
-
 func (a *API) queueStats(r *http.Request, _ access.Principal) (any, error) {
 	return a.queue.Stats(r.Context())
 }

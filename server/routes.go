@@ -9,10 +9,11 @@ import (
 
 // Body limits and timeouts of the routes.
 const (
-	noBody    = 4 << 10  // bytes; some clients send {} with everything
-	smallBody = 64 << 10 // a secret's value has at most some KiB
-	idsBody   = 256 << 10
-	jobsBody  = 16 << 20 // a batch; one job may have queue.MaxJobBytes
+	noBody      = 4 << 10  // bytes; some clients send {} with everything
+	smallBody   = 64 << 10 // a secret's value has at most some KiB
+	idsBody     = 256 << 10
+	policyBytes = 1 << 20  // 200 permissions of 64 actions each
+	jobsBody    = 16 << 20 // a batch; one job may have queue.MaxJobBytes
 
 	quick    = 10 * time.Second // a few round trips to Redis
 	bulk     = time.Minute      // thousands of jobs
@@ -28,18 +29,29 @@ func routes() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
 		{get, "/info", anyToken, noBody, quick, (*API).whoAmI},
+		{get, "/account", canWatch, noBody, quick, (*API).account},
+		{get, "/tags/keys/{type}", canWatch, noBody, quick, (*API).tagKeys},
+
+		{get, "/am", canWatch, noBody, quick, (*API).listPolicies},
+		{post, "/am", isAdmin, policyBytes, quick, (*API).createPolicy},
+		{get, "/am/settings", canWatch, noBody, quick, (*API).policySettings},
+		{get, "/am/{id}", canWatch, noBody, quick, (*API).showPolicy},
+		{put, "/am/{id}", isAdmin, policyBytes, quick, (*API).updatePolicy},
+		{del, "/am/{id}", isAdmin, noBody, quick, (*API).deletePolicy},
 
 		{post, "/jobs", canSend, jobsBody, bulk, (*API).sendJobs},
 		{get, "/jobs", canRead, noBody, quick, (*API).listJobs},
 		{get, "/jobs/{id}", canRead, noBody, longPoll, (*API).showJob},
 		{del, "/jobs/{id}", canSend, noBody, quick, (*API).cancelJob},
 
-		{get, "/secrets", canWatch, noBody, quick, (*API).listSecrets},
-		{post, "/secrets", isAdmin, smallBody, quick, (*API).createSecret},
-		{get, "/secrets/{id}", canWatch, noBody, quick, (*API).showSecret},
-		{put, "/secrets/{id}", isAdmin, smallBody, quick, (*API).updateSecret},
-		{del, "/secrets/{id}", isAdmin, noBody, quick, (*API).deleteSecret},
+		{get, "/secrets", watchOrAnalysis, noBody, quick, (*API).listSecrets},
+		{post, "/secrets", adminOrAnalysis, smallBody, quick, (*API).createSecret},
+		{get, "/secrets/{id}", watchOrAnalysis, noBody, quick, (*API).showSecret},
+		{put, "/secrets/{id}", adminOrAnalysis, smallBody, quick, (*API).updateSecret},
+		{del, "/secrets/{id}", adminOrAnalysis, noBody, quick, (*API).deleteSecret},
 		{post, "/secrets/{id}/test", isAdmin, noBody, testTime, (*API).testSecret},
+
+		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},
 
 		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
 		{get, "/parked", canWatch, noBody, quick, (*API).listParked},

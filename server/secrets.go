@@ -2,14 +2,13 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
-	"github.com/sealpost/sealpost/secrets/redact"
 )
 
 // secretView is what may be shown of a secret. It has no field for the value,
@@ -27,84 +26,51 @@ type secretView struct {
 }
 
 func viewSecret(s secrets.Secret) secretView {
-	tags := s.Tags
-	if tags == nil {
-		tags = []secrets.Tag{}
-	}
-	return secretView{ID: s.ID, Key: s.Key, Type: s.Type, Version: s.Version, Tags: tags, ValueLength: s.Length,
+	return secretView{ID: s.ID, Key: s.Key, Type: s.Type, Version: s.Version, Tags: notNil(s.Tags), ValueLength: s.Length,
 		Destination: s.Meta, CreatedAt: stamp(s.Created), UpdatedAt: stamp(s.Updated)}
 }
 
-// secretBody is what a client sends to create or edit a secret. Key is
-// ignored by edits, as clients expect: a key never changes.
-type secretBody struct {
-	Key   string        `json:"key"`
-	Type  secrets.Type  `json:"type"`
-	Value redact.String `json:"value"`
-	Tags  []secrets.Tag `json:"tags"`
+// notNil is list as JSON clients expect it: [] and not null.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
-func (a *API) createSecret(r *http.Request, who access.Principal) (any, error) {
-	var body secretBody
-	if err := decode(r, &body); err != nil {
-		return nil, err
+// secretList is the list of secrets; existing clients order it by key only.
+func secretList() listSpec[secrets.Secret] {
+	id := func(s secrets.Secret) string { return s.ID }
+	key := func(s secrets.Secret) string { return s.Key }
+	kind := func(s secrets.Secret) string { return string(s.Type) }
+	return listSpec[secrets.Secret]{
+		order: "key", id: id, tags: func(s secrets.Secret) []secrets.Tag { return s.Tags },
+		columns: []column[secrets.Secret]{
+			{name: "id", always: true, text: id, show: func(s secrets.Secret) any { return s.ID }},
+			{name: "key", text: key, compare: byText(key), show: func(s secrets.Secret) any { return s.Key }},
+			{name: "type", text: kind, show: func(s secrets.Secret) any { return s.Type }},
+			{name: "version", show: func(s secrets.Secret) any { return s.Version }},
+			{name: "tags", show: func(s secrets.Secret) any { return notNil(s.Tags) }},
+			{name: "value_length", show: func(s secrets.Secret) any { return s.Length }},
+			{name: "destination", show: showDestination},
+			{name: "created_at", show: func(s secrets.Secret) any { return stamp(s.Created) }},
+			{name: "updated_at", show: func(s secrets.Secret) any { return stamp(s.Updated) }},
+		},
 	}
-	if body.Key == "" || body.Value.IsZero() {
-		return nil, refuse(http.StatusBadRequest, "key and value are required")
-	}
-	vault, err := a.vault()
-	if err != nil {
-		return nil, err
-	}
-	req := secrets.PutRequest{Key: body.Key, Type: body.Type, Value: body.Value, Tags: body.Tags}
-	made, err := vault.Secrets.Create(r.Context(), actor(who), req)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"id": made.ID}, nil
 }
 
-func (a *API) updateSecret(r *http.Request, who access.Principal) (any, error) {
-	var body secretBody
-	if err := decode(r, &body); err != nil {
-		return nil, err
+func showDestination(s secrets.Secret) any {
+	if s.Meta == nil {
+		return map[string]string{}
 	}
-	vault, err := a.vault()
-	if err != nil {
-		return nil, err
-	}
-	change := secrets.Change{Type: body.Type, Value: body.Value, Tags: body.Tags}
-	if _, err := vault.Secrets.Update(r.Context(), actor(who), r.PathValue("id"), change); err != nil {
-		return nil, err
-	}
-	return "Successfully Updated", nil
+	return s.Meta
 }
 
-func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
-	vault, err := a.vault()
-	if err != nil {
-		return nil, err
-	}
-	if err := vault.Secrets.Delete(r.Context(), actor(who), r.PathValue("id")); err != nil {
-		return nil, err
-	}
-	return "Successfully Removed", nil
-}
-
-func (a *API) showSecret(r *http.Request, _ access.Principal) (any, error) {
-	vault, err := a.vault()
-	if err != nil {
-		return nil, err
-	}
-	found, err := vault.Secrets.Info(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	return viewSecret(found), nil
-}
-
-func (a *API) listSecrets(r *http.Request, _ access.Principal) (any, error) {
-	page, amount, descending, err := paging(r)
+// listSecrets shows an analysis those that policies let it access, and all to
+// others.
+func (a *API) listSecrets(r *http.Request, who access.Principal) (any, error) {
+	spec := secretList()
+	q, err := parseList(r, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -112,22 +78,33 @@ func (a *API) listSecrets(r *http.Request, _ access.Principal) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := listPage(r.Context(), vault.Secrets, page, amount, descending)
+	if who.Kind == analysisKind {
+		granted, err := vault.Directory.Granted(r.Context(), who.ID, access.ActionAccess)
+		if err != nil {
+			return nil, err
+		}
+		return spec.page(q, granted), nil
+	}
+	if len(q.filter) == 0 && len(q.tags) == 0 {
+		found, err := listPage(r.Context(), vault.Secrets, q)
+		if err != nil {
+			return nil, err
+		}
+		return spec.rows(q, found), nil
+	}
+	all, err := vault.Directory.Secrets(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	views := make([]secretView, 0, len(found))
-	for _, s := range found {
-		views = append(views, viewSecret(s))
-	}
-	return views, nil
+	return spec.page(q, all), nil
 }
 
-// listPage reads one page of secrets by key. In descending order the page is
-// counted from the end, so the store is asked for its size first.
-func listPage(ctx context.Context, store *secrets.Store, page, amount int, descending bool) ([]secrets.Secret, error) {
-	offset := (page - 1) * amount
-	if descending {
+// listPage reads one page of secrets by key, and no more than that. In
+// descending order the page is counted from the end, so the store is asked for
+// its size first.
+func listPage(ctx context.Context, store *secrets.Store, q listQuery) ([]secrets.Secret, error) {
+	offset, amount := (q.page-1)*q.amount, q.amount
+	if q.descending {
 		all, err := store.List(ctx, 0, 1)
 		if err != nil {
 			return nil, err
@@ -139,41 +116,63 @@ func listPage(ctx context.Context, store *secrets.Store, page, amount int, desce
 		offset = max(end-amount, 0)
 		amount = end - offset
 	}
-	var found []secrets.Secret
-	for len(found) < amount {
-		part, err := store.List(ctx, offset+len(found), min(amount-len(found), secrets.MaxPage))
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, part.Secrets...)
-		if len(part.Secrets) == 0 {
-			break
-		}
+	part, err := store.List(ctx, offset, amount)
+	if err != nil {
+		return nil, err
 	}
-	if descending {
-		slices.Reverse(found)
+	if q.descending {
+		slices.Reverse(part.Secrets)
 	}
-	return found, nil
+	return part.Secrets, nil
 }
 
-// paging reads page, amount and orderBy=key[,asc|desc].
-func paging(r *http.Request) (page, amount int, descending bool, err error) {
-	if page, err = queryInt(r, "page", 1, 1, 1_000_000); err != nil {
-		return 0, 0, false, err
+// A page of the list must fit in one page of the store.
+var _ [secrets.MaxPage - maxAmount]struct{}
+
+func (a *API) showSecret(r *http.Request, who access.Principal) (any, error) {
+	vault, err := a.vault()
+	if err != nil {
+		return nil, err
 	}
-	if amount, err = queryInt(r, "amount", defaultAmount, 1, maxAmount); err != nil {
-		return 0, 0, false, err
+	found, err := vault.secretFor(r.Context(), who, r.PathValue("id"), access.ActionAccess)
+	if err != nil {
+		return nil, err
 	}
-	field, direction, _ := strings.Cut(r.URL.Query().Get("orderBy"), ",")
-	if (field != "" && field != "key") || (direction != "" && direction != "asc" && direction != "desc") {
-		return 0, 0, false, refuse(http.StatusBadRequest, "Invalid orderBy parameter; want key,asc or key,desc")
+	return viewSecret(found), nil
+}
+
+// secretFor returns the secret with this id or key if the principal may do the
+// action on it. An analysis learns that a secret is not there only if it may do
+// the action on every secret. Errors: secrets.ErrNotFound, a refusal.
+func (v *Vault) secretFor(ctx context.Context, who access.Principal, ref, action string) (secrets.Secret, error) {
+	found, err := v.Secrets.Info(ctx, ref)
+	if who.Kind != analysisKind || (err != nil && !errors.Is(err, secrets.ErrNotFound)) {
+		return found, err
 	}
-	for name := range r.URL.Query() {
-		if strings.HasPrefix(name, "filter") {
-			return 0, 0, false, refuse(http.StatusBadRequest, "This list cannot be filtered")
-		}
+	if denial := v.decide(ctx, who, found.ID, found.Tags, action); denial != nil {
+		return secrets.Secret{}, denial
 	}
-	return page, amount, direction == "desc", nil
+	return found, err
+}
+
+// decide returns a refusal unless policies allow the analysis the action on a
+// secret with this id, "" for one that is not there, and these tags.
+func (v *Vault) decide(ctx context.Context, who access.Principal, id string, tags []secrets.Tag, action string) error {
+	allowed, err := v.allows(ctx, who, id, tags, action)
+	if err == nil && !allowed {
+		err = errDenied()
+	}
+	return err
+}
+
+// allows is decide as a question.
+func (v *Vault) allows(ctx context.Context, who access.Principal, id string, tags []secrets.Tag, action string) (bool, error) {
+	what := access.Resource{Kind: access.KindSecrets, ID: id, Tags: tags}
+	decision, err := v.Directory.Decide(ctx, who.ID, what, action)
+	if errors.Is(err, access.ErrAnalysisNotFound) {
+		return false, access.ErrUnauthorized // deleted since its token was looked at
+	}
+	return decision.Allowed, err
 }
 
 // testView is the result of a test: all steps up to the first that failed.
@@ -182,7 +181,7 @@ type testView struct {
 	Steps []actions.Step `json:"steps"`
 }
 
-func (a *API) testSecret(r *http.Request, who access.Principal) (any, error) {
+func (a *API) testSecret(r *http.Request, _ access.Principal) (any, error) {
 	vault, err := a.vault()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,154 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+// Texts of results that existing clients know.
+const (
+	updated = "Successfully Updated"
+	removed = "Successfully Removed"
+)
+
+// secretBody is what a client sends to create or edit a secret. Key is
+// ignored by edits, as clients expect: a key never changes.
+type secretBody struct {
+	Key   string         `json:"key"`
+	Type  secrets.Type   `json:"type"`
+	Value *redact.String `json:"value"` // nil: as it was
+	Tags  []secrets.Tag  `json:"tags"`
+
+	// Scripts send back what they read, with a new value; these are ignored.
+	ID          json.RawMessage `json:"id"`
+	Profile     json.RawMessage `json:"profile"`
+	Version     json.RawMessage `json:"version"`
+	ValueLength json.RawMessage `json:"value_length"`
+	Destination json.RawMessage `json:"destination"`
+	CreatedAt   json.RawMessage `json:"created_at"`
+	UpdatedAt   json.RawMessage `json:"updated_at"`
+}
+
+func (a *API) createSecret(r *http.Request, who access.Principal) (any, error) {
+	var body secretBody
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	vault, err := a.vault()
+	if err != nil {
+		return nil, err
+	}
+	if who.Kind == analysisKind {
+		if err := vault.decide(r.Context(), who, "", body.Tags, access.ActionCreate); err != nil {
+			return nil, err
+		}
+	}
+	if body.Key == "" || body.Value == nil || body.Value.IsZero() {
+		return nil, refuse(http.StatusBadRequest, "key and value are required")
+	}
+	req := secrets.PutRequest{Key: body.Key, Type: body.Type, Value: *body.Value, Tags: body.Tags}
+	made, err := vault.Secrets.Create(r.Context(), actor(who), req)
+	if err != nil {
+		return nil, err
+	}
+	return idView{ID: made.ID}, nil
+}
+
+// idView names what was made.
+type idView struct {
+	ID string `json:"id"`
+}
+
+func (a *API) updateSecret(r *http.Request, who access.Principal) (any, error) {
+	var body secretBody
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	vault, err := a.vault()
+	if err != nil {
+		return nil, err
+	}
+	ref := r.PathValue("id")
+	if who.Kind == analysisKind {
+		if ref, err = vault.editable(r.Context(), who, ref, body); err != nil {
+			return nil, err
+		}
+	}
+	change := secrets.Change{Type: body.Type, Tags: body.Tags}
+	if body.Value != nil {
+		if body.Value.IsZero() {
+			return nil, refuse(http.StatusBadRequest, "value is empty; leave it out to keep the one before")
+		}
+		change.Value = *body.Value
+	}
+	if _, err := vault.Secrets.Update(r.Context(), actor(who), ref, change); err != nil {
+		return nil, err
+	}
+	return updated, nil
+}
+
+// editable returns the id of the secret if the analysis may edit it as body
+// says. New tags must be ones that it may edit, too; and they may not open a
+// value to it that it could not access before.
+func (v *Vault) editable(ctx context.Context, who access.Principal, ref string, body secretBody) (id string, err error) {
+	found, err := v.secretFor(ctx, who, ref, access.ActionEdit)
+	if err != nil || body.Tags == nil {
+		return found.ID, err
+	}
+	if err := v.decide(ctx, who, found.ID, body.Tags, access.ActionEdit); err != nil {
+		return "", err
+	}
+	if body.Value != nil {
+		return found.ID, nil
+	}
+	after, err := v.allows(ctx, who, found.ID, body.Tags, access.ActionAccess)
+	if err != nil || !after {
+		return found.ID, err
+	}
+	return found.ID, v.decide(ctx, who, found.ID, found.Tags, access.ActionAccess)
+}
+
+// deleteSecret works on a secret in use, as clients expect, and then warns.
+func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
+	vault, err := a.vault()
+	if err != nil {
+		return nil, err
+	}
+	found, err := vault.secretFor(r.Context(), who, r.PathValue("id"), access.ActionDelete)
+	if err != nil {
+		return nil, err
+	}
+	readers, err := vault.Directory.Readers(r.Context(), found)
+	if err != nil {
+		return nil, err
+	}
+	if err := vault.Secrets.Delete(r.Context(), actor(who), found.ID); err != nil {
+		return nil, err
+	}
+	if len(readers) == 0 || who.Kind == analysisKind { // whom others' names do not concern
+		return removed, nil
+	}
+	return warned{result: removed, warning: usedBy(readers, found.Key)}, nil
+}
+
+// maxNamed bounds how many analyses a warning names.
+const maxNamed = 5
+
+// usedBy says which analyses had the secret in their environment.
+func usedBy(readers []access.Analysis, key string) string {
+	names := make([]string, 0, maxNamed)
+	for _, a := range readers[:min(len(readers), maxNamed)] {
+		names = append(names, a.Name)
+	}
+	if more := len(readers) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("%s was in the environment of %s", key, strings.Join(names, ", "))
+}
