@@ -139,20 +139,31 @@ func readDevice(raw json.RawMessage) (id, name string) {
 	return text(raw), ""
 }
 
+// MaxFilled bounds a filled template: bytes. A job has at most 256 KiB, but a
+// long value that is named ten thousand times would make gigabytes.
+const MaxFilled = 4 << 20
+
+// ErrFilled says that a template grew over MaxFilled.
+var ErrFilled = errors.New("is over 4 MiB once its variables are filled")
+
 // Fill replaces the variables of a template by their values, escaped for the
 // place. It reads the template once and never looks at a value again, so that
 // a value such as "$DEVICE$" stays what it is. A known name without a value
-// becomes empty; an unknown name stays.
-func (v Variables) Fill(template string, place Place) string {
+// becomes empty; an unknown name stays. Error: ErrFilled for a result over
+// MaxFilled.
+func (v Variables) Fill(template string, place Place) (string, error) {
 	if !strings.Contains(template, "$") {
-		return template
+		return template, nil
 	}
 	var b strings.Builder
 	for {
 		before, after, found := strings.Cut(template, "$")
 		b.WriteString(before)
+		if b.Len() > MaxFilled {
+			return "", ErrFilled
+		}
 		if !found {
-			return b.String()
+			return b.String(), nil
 		}
 		end := strings.IndexByte(after[:min(len(after), maxVariable+1)], '$')
 		if end < 0 || !isVariable(after[:end]) {

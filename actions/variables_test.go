@@ -2,6 +2,7 @@ package actions
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -36,8 +37,8 @@ func TestVariablesAreFilledFromTheFirstDatum(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := v.Fill(tt.template, Plain); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
+			if got, err := v.Fill(tt.template, Plain); err != nil || got != tt.want {
+				t.Errorf("got %q, %v, want %q", got, err, tt.want)
 			}
 		})
 	}
@@ -72,8 +73,8 @@ func TestVariablesAreEscapedForTheirPlace(t *testing.T) {
 		{"json", JSON, `a\r\nBcc: evil@x \u003cb\u003e\u0026\"'\t\u0000\u001b/?\u0026=+ ü\u2028$UNIT$`},
 		{"url", URL, "a%0D%0ABcc%3A%20evil%40x%20%3Cb%3E%26%22%27%09%00%1B%2F%3F%26%3D%2B%20%C3%BC%E2%80%A8%24UNIT%24"},
 	} {
-		if got := v.Fill("$VALUE$", tt.place); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		if got, err := v.Fill("$VALUE$", tt.place); err != nil || got != tt.want {
+			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, tt.want)
 		}
 	}
 }
@@ -93,10 +94,24 @@ func FuzzFillNeverRescans(f *testing.F) {
 		if err != nil || len(b) == 0 {
 			return
 		}
+		filled, err := marked.Fill(template, JSON)
+		if err != nil {
+			return // too long
+		}
 		want := strings.NewReplacer("\x01", escape("$UNIT$", JSON), "\x02", escape("$VALUE$", JSON)).Replace(
-			strings.NewReplacer(`\u0001`, "\x01", `\u0002`, "\x02").Replace(marked.Fill(template, JSON)))
-		if got := v.Fill(template, JSON); got != want {
-			t.Errorf("%q: got %q, want %q", template, got, want)
+			strings.NewReplacer(`\u0001`, "\x01", `\u0002`, "\x02").Replace(filled))
+		if got, err := v.Fill(template, JSON); err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", template, got, err, want)
 		}
 	})
+}
+
+func TestFillIsBounded(t *testing.T) {
+	v := Variables{values: map[string]string{varValue: strings.Repeat("x", 100<<10)}}
+	if got, err := v.Fill(strings.Repeat("$VALUE$", 20_000), Plain); !errors.Is(err, ErrFilled) || got != "" {
+		t.Errorf("2 GB of text: got %d bytes, %v, want ErrFilled", len(got), err)
+	}
+	if got, err := v.Fill(strings.Repeat("$VALUE$", 40), Plain); err != nil || len(got) != 40*100<<10 {
+		t.Errorf("4,000 KiB of text: got %d bytes, %v, want all of it", len(got), err)
+	}
 }

@@ -139,7 +139,7 @@ func decodeDirect(request json.RawMessage) (*plan, error) {
 type asIs struct{}
 
 // Fill returns the text.
-func (asIs) Fill(text string, _ actions.Place) string { return text }
+func (asIs) Fill(text string, _ actions.Place) (string, error) { return text, nil }
 
 // file is an attachment, ready to go.
 type file struct {

@@ -121,7 +121,7 @@ var lineEnds = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 
 // filler puts values in the place of message variables.
 type filler interface {
-	Fill(text string, place actions.Place) string
+	Fill(text string, place actions.Place) (string, error)
 }
 
 // fill checks the texts and fills in the variables.
@@ -137,9 +137,22 @@ func (pl *plan) fill(p *Params, vars filler) error {
 			return fmt.Errorf("field %q: %w", name, err)
 		}
 	}
-	pl.subject = vars.Fill(p.Subject, actions.Header)
-	pl.text = lineEnds.Replace(vars.Fill(p.Message, actions.Plain))
-	pl.html = lineEnds.Replace(vars.Fill(p.HTML, actions.HTML))
+	for _, f := range []struct {
+		name, text string
+		place      actions.Place
+		dst        *string
+	}{
+		{"subject", p.Subject, actions.Header, &pl.subject},
+		{"message", p.Message, actions.Plain, &pl.text},
+		{"html", p.HTML, actions.HTML, &pl.html},
+	} {
+		filled, err := vars.Fill(f.text, f.place)
+		if err != nil {
+			return fmt.Errorf("field %q %w", f.name, err)
+		}
+		*f.dst = filled
+	}
+	pl.text, pl.html = lineEnds.Replace(pl.text), lineEnds.Replace(pl.html)
 	if len(pl.subject) > maxSubject {
 		return fmt.Errorf("field \"subject\": more than %d bytes", maxSubject)
 	}

@@ -40,8 +40,6 @@ const (
 	maxBytes = 1 << 20
 	// maxGroup is the length of a MessageGroupId (AWS SDK, SendMessage).
 	maxGroup = 128
-	// maxFilled bounds what filling a message's variables could grow to.
-	maxFilled = 16 << 20
 )
 
 const defaultGroup = "sealpost"
@@ -125,13 +123,15 @@ func fill(message string, data json.RawMessage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.Count(message, "$")*len(data) > maxFilled {
-		return "", errors.New("message: too many variables for data of this size")
-	}
+	place := actions.Plain
 	if json.Valid([]byte(message)) {
-		return vars.Fill(message, actions.JSON), nil
+		place = actions.JSON
 	}
-	return vars.Fill(message, actions.Plain), nil
+	filled, err := vars.Fill(message, place)
+	if err != nil {
+		return "", fmt.Errorf("message %w", err)
+	}
+	return filled, nil
 }
 
 // checkBody applies SQS' rules for a message (AWS SDK, SendMessage). SQS would
