@@ -79,6 +79,9 @@ func (e usageError) Error() string { return e.text }
 func usage(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
 
 func exitCode(err error) int {
+	if child, ok := errors.AsType[childExit](err); ok {
+		return child.code
+	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
@@ -129,6 +132,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "table or json")
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "YAML file with settings; SEALPOST_* variables and flags win over it")
 	root.AddCommand(a.serveCommand(), a.devCommand(), a.initCommand(), a.tokenCommand(),
+		a.analysisCommand(), a.policyCommand(), a.envCommand(), a.runCommand(),
 		a.secretCommand(), a.jobCommand(), a.parkedCommand(), a.deadCommand(), a.queueCommand(),
 		a.doctorCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand())
 	return root
