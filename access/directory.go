@@ -46,6 +46,8 @@ type Directory struct {
 	now     func() time.Time
 
 	memo     memo
+	events   *events
+	noted    maskNotes
 	mirror   *secrets.Mirror
 	set      *recordSet // used by who is alone in the mirror
 	policies *policyIndex
@@ -59,6 +61,7 @@ func NewDirectory(rdb redis.UniversalClient, keyring *secrets.Keyring, store *se
 		keyring: keyring, rev: store.Revision(), catalog: secrets.NewCatalog(store), now: time.Now,
 		mirror: secrets.NewMirror(), set: newRecordSet(rdb, keyring),
 	}
+	d.events = newEvents(rdb, d.set.base+"events")
 	d.reset()
 	return d
 }

@@ -95,17 +95,7 @@ func (c *Catalog) OpenAll(ctx context.Context, list []Sealed, entry AuditEntry) 
 	if _, err := c.store.rev.record(ctx, entry); err != nil {
 		return nil, err
 	}
-	out := make([]redact.String, 0, len(list))
-	for _, s := range list {
-		plain, err := c.store.keyring.open(s.rec)
-		c.store.opts.Observer(s.Type, resultOf(err))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, redact.New(string(plain)))
-		clear(plain)
-	}
-	return out, nil
+	return c.OpenNoted(list)
 }
 
 // read brings the records up to date: by what changed since the last reading

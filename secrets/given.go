@@ -17,9 +17,25 @@ func ParseSQS(value redact.String) (SQS, error) { return parseSQS(value.Reveal()
 
 // Note writes an audit entry for what somebody did without changing a record.
 // If the error is nil, the entry is in Redis.
-func (s *Store) Note(ctx context.Context, entry AuditEntry) error {
-	if _, err := s.rev.record(ctx, entry); err != nil {
+func (r *Revision) Note(ctx context.Context, entry AuditEntry) error {
+	if _, err := r.record(ctx, entry); err != nil {
 		return fmt.Errorf("note %s: %w", entry.Op, err)
 	}
 	return nil
+}
+
+// OpenNoted opens the values for a use that an audit entry of the caller covers
+// already, such as one that goes on for a while. Error ErrSealBroken.
+func (c *Catalog) OpenNoted(list []Sealed) ([]redact.String, error) {
+	out := make([]redact.String, 0, len(list))
+	for _, s := range list {
+		plain, err := c.store.keyring.open(s.rec)
+		c.store.opts.Observer(s.Type, resultOf(err))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, redact.New(string(plain)))
+		clear(plain)
+	}
+	return out, nil
 }
