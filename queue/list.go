@@ -57,7 +57,7 @@ func newListed(p int, jid string, state State, body string) listed {
 	text, job, _ := strings.Cut(body, "\n")
 	it := listed{meta: parseMeta(jid, text), job: job}
 	ref := publicID(p, jid)
-	it.status = Status{ID: ref, Ref: ref, State: state, Attempts: []Attempt{}}
+	it.status = Status{ID: ref, Ref: ref, State: state}
 	it.status.read(&it.meta, job)
 	return it
 }
@@ -235,7 +235,7 @@ func endedOf(p int, state State, pairs []string) []listed {
 		}
 		jid, _, _ := strings.Cut(pairs[i], "/")
 		at := place{p, jid}
-		s := Status{ID: at.ref(), Ref: at.ref(), Attempts: []Attempt{}, EnqueuedAt: time.UnixMilli(jidMillis(jid)).UTC()}
+		s := Status{ID: at.ref(), Ref: at.ref(), EnqueuedAt: time.UnixMilli(jidMillis(jid)).UTC()}
 		s.fill(&r, after)
 		items = append(items, listed{status: s})
 	}

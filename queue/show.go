@@ -15,10 +15,10 @@ type Status struct {
 	Ref        string    `json:"ref"` // an id of ours that always works
 	State      State     `json:"state"`
 	Kind       string    `json:"kind"`
-	Attempts   []Attempt `json:"attempts"`       // oldest first; the last maxShown
-	Used       int       `json:"attempt_count"`  // attempts used up
-	Handbacks  int       `json:"handback_count"` // times it waited without using one
-	Crashes    int       `json:"crash_count"`    // times a worker lost it
+	Attempts   []Attempt `json:"attempts,omitzero"` // oldest first, the last maxShown; lists leave them out
+	Used       int       `json:"attempt_count"`     // attempts used up
+	Handbacks  int       `json:"handback_count"`    // times it waited without using one
+	Crashes    int       `json:"crash_count"`       // times a worker lost it
 	EnqueuedAt time.Time `json:"enqueued_at"`
 	DueAt      time.Time `json:"due_at,omitzero"`      // of a delayed job
 	DiedAt     time.Time `json:"died_at,omitzero"`     // of a dead one
