@@ -36,7 +36,7 @@ type Vault struct {
 	Directory *access.Directory
 }
 
-// Config is what an API needs. All fields are required.
+// Config is what an API needs. All fields but Panel are required.
 type Config struct {
 	Queue   *queue.Client
 	Actions *actions.Registry
@@ -44,6 +44,7 @@ type Config struct {
 	// says what to do.
 	Vault func() (*Vault, error)
 	Log   *slog.Logger
+	Panel http.Handler // answers /panel and below; nil: there is none
 }
 
 // API answers the routes of the API listener.
@@ -58,7 +59,7 @@ type API struct {
 // New returns the API's handler.
 func New(cfg Config) http.Handler {
 	a := &API{queue: cfg.Queue, actions: cfg.Actions, vault: cfg.Vault, log: cfg.Log, failed: newFailures(time.Now)}
-	return a.mount(routes())
+	return withPanel(cfg.Panel, a.mount(routes()))
 }
 
 // Serve answers on ln until ctx ends, and then lets running requests go on for

@@ -199,7 +199,7 @@ func (p *process) announce() {
 }
 
 func (p *process) handler() http.Handler {
-	return server.New(server.Config{Queue: p.jobs, Actions: p.actions, Vault: p.vault, Log: p.log})
+	return server.New(server.Config{Queue: p.jobs, Actions: p.actions, Vault: p.vault, Log: p.log, Panel: p.panel()})
 }
 
 // work waits for Redis and for the keyring, and then takes jobs until intake

@@ -11,6 +11,7 @@ import (
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/server"
+	"github.com/sealpost/sealpost/server/panel"
 )
 
 // opened is what there is once the keyring has been opened.
@@ -18,6 +19,7 @@ type opened struct {
 	secrets   *secrets.Store
 	tokens    *access.Store
 	directory *access.Directory
+	sessions  *panel.Sessions
 }
 
 // lateVault is the process as the senders see it: they are there before the
@@ -116,7 +118,7 @@ func (p *process) unseal(ctx context.Context) error {
 	}
 	store.OnChange(p.credentialChanged)
 	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring),
-		directory: access.NewDirectory(p.rdb, keyring, store)})
+		directory: access.NewDirectory(p.rdb, keyring, store), sessions: panel.NewSessions(p.rdb, keyring)})
 	return nil
 }
 
