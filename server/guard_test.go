@@ -55,9 +55,9 @@ func TestTokensAreTakenFromBothHeaders(t *testing.T) {
 			}
 		})
 	}
-	var who struct{ ID, Name, Type string }
+	var who struct{ ID, Name, Type, Kind string }
 	s.mustDo("GET", "/info", "", &who)
-	if who.Type != "admin" || who.Name != "test-admin" || who.ID != s.tokenID[access.Admin] {
+	if who.Kind != "admin" || who.Type != "profile" || who.Name != "test-admin" || who.ID != s.tokenID[access.Admin] {
 		t.Errorf("info: got %+v, want the admin token", who)
 	}
 }

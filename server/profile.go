@@ -11,12 +11,13 @@ import (
 	"github.com/sealpost/sealpost/secrets"
 )
 
-// whoView says whose token came with the request. Existing clients know the
-// types profile and analysis; ours are admin, producer and reader.
+// whoView says whose token came with the request. Type is what existing clients
+// know: profile or analysis; Kind is what the token may do.
 type whoView struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-	Type string `json:"type"`
+	ID   string      `json:"id"`
+	Name string      `json:"name"`
+	Type string      `json:"type"`
+	Kind access.Kind `json:"kind"`
 }
 
 // analysisInfo is what an analysis is told about itself before it listens.
@@ -27,10 +28,11 @@ type analysisInfo struct {
 }
 
 func (a *API) whoAmI(r *http.Request, who access.Principal) (any, error) {
-	view := whoView{ID: who.ID, Name: who.Name, Type: string(who.Kind)}
+	view := whoView{ID: who.ID, Name: who.Name, Type: "profile", Kind: who.Kind}
 	if who.Kind != analysisKind {
 		return view, nil
 	}
+	view.Type = string(analysisKind)
 	vault, err := a.vault()
 	if err != nil {
 		return nil, err

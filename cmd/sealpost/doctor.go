@@ -168,13 +168,13 @@ func apiFinding(ctx context.Context, cfg config.Config) finding {
 	}
 	var who struct {
 		Name string `json:"name"`
-		Type string `json:"type"`
+		Kind string `json:"kind"`
 	}
 	err := newClient(cfg.URL, cfg.Token).call(ctx, http.MethodGet, "/info", nil, &who)
 	if err != nil {
 		return finding{"api", "fail", cfg.URL, err.Error()}
 	}
-	return finding{Check: "api", Result: "ok", Text: fmt.Sprintf("%s takes the token, which is of kind %s", cfg.URL, who.Type)}
+	return finding{Check: "api", Result: "ok", Text: fmt.Sprintf("%s takes the token, which is of kind %s", cfg.URL, who.Kind)}
 }
 
 func opsFinding(ctx context.Context, cfg config.Config) finding {
