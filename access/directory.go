@@ -111,7 +111,7 @@ func (d *Directory) view(ctx context.Context, look func()) (rev string, err erro
 
 // refresh reads what changed and returns how to change the copy.
 func (d *Directory) refresh(ctx context.Context) (apply func(), err error) {
-	records, whole, err := d.set.read(ctx)
+	records, whole, err := d.set.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (d *Directory) refresh(ctx context.Context) (apply func(), err error) {
 	for field, text := range records {
 		change, err := d.change(field, text)
 		if err != nil {
-			d.set.follower.Forget() // it took what the copy will not have
+			d.set.Forget() // it took what the copy will not have
 			return nil, err
 		}
 		changes = append(changes, change)
@@ -200,7 +200,7 @@ func (d *Directory) write(ctx context.Context, plan func() (draft, error)) error
 			if err != nil {
 				return err
 			}
-			written, err := d.set.write(ctx, dr.field, dr.body, dr.entry)
+			written, err := d.set.Write(ctx, dr.field, dr.body, dr.entry)
 			if err != nil || written {
 				return err
 			}

@@ -130,11 +130,11 @@ func TestEveryByteOfARecordCounts(t *testing.T) {
 	for i := range len(rec) {
 		bad := []byte(rec)
 		bad[i] ^= 0x20
-		if _, err := set.verify(map[string]string{field: string(bad)}); !errors.Is(err, secrets.ErrSealBroken) {
+		if _, err := set.Check(map[string]string{field: string(bad)}); !errors.Is(err, secrets.ErrSealBroken) {
 			t.Fatalf("byte %d of %d changed: %v, want ErrSealBroken", i, len(rec), err)
 		}
 	}
-	if _, err := set.verify(map[string]string{field: rec}); err != nil {
+	if _, err := set.Check(map[string]string{field: rec}); err != nil {
 		t.Errorf("the record itself: %v", err)
 	}
 }

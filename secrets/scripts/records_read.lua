@@ -1,5 +1,5 @@
--- read: what changed in the directory since a version, in one moment.
--- KEYS 1 access (hash), 2 manifest:access (hash), 3 access:changed (zset)
+-- records_read: what changed in a set since a version, in one moment.
+-- KEYS 1 NAME (hash), 2 manifest:NAME (hash), 3 NAME:changed (zset)
 -- ARGV 1 version known, 2 most changes wanted
 -- Output {version, seal, field, record, field, record...}; a record that is gone is ''. The list has
 --        no fields if there are more changes than wanted: the set does not add up then and is read whole.

@@ -1,5 +1,5 @@
--- write: store or remove one record of the directory.
--- KEYS 1 access (hash), 2 manifest:access (hash), 3 access:changed (zset), 4 access:lastrun (hash),
+-- records_write: store or remove one record of a set.
+-- KEYS 1 NAME (hash), 2 manifest:NAME (hash), 3 NAME:changed (zset), 4 NAME:lastrun (hash),
 --      5 rev (string), 6 audit (stream)
 -- ARGV 1 manifest version seen, 2 field, 3 record ('': remove it), 4 manifest version, 5 manifest seal,
 --      6 rev, 7 changes to keep, 8 audit length, 9.. audit fields
