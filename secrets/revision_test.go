@@ -104,22 +104,45 @@ func TestRevisionSharesTrips(t *testing.T) {
 	}
 }
 
-// TestRevisionOutlivesItsFirstCaller cancels the caller who began a trip.
+// waited is a context that tells when somebody waits for its end.
+type waited struct {
+	context.Context
+	joined chan struct{}
+	once   *sync.Once
+}
+
+func (w waited) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.joined) })
+	return w.Context.Done()
+}
+
+// TestRevisionOutlivesItsFirstCaller cancels the caller who began a trip: the
+// one who joined it gets the answer all the same.
 func TestRevisionOutlivesItsFirstCaller(t *testing.T) {
 	r, g, _ := gated(t)
+	ask := func(ctx context.Context) (joined chan struct{}, answer chan error) {
+		w := waited{ctx, make(chan struct{}), new(sync.Once)}
+		answer = make(chan error, 1)
+		go func() { _, err := r.Current(w); answer <- err }()
+		return w.joined, answer
+	}
+	_, before := ask(t.Context())
+	<-g.came // a trip under way, so that the next one gathers callers
 	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() { _, err := r.Current(ctx); first <- err }()
-	<-g.came
+	joined, first := ask(ctx)
+	<-joined
+	joined, second := ask(t.Context())
+	<-joined
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: got %v, want context.Canceled", err)
+		t.Errorf("the one who gave up: got %v, want context.Canceled", err)
 	}
-	second := make(chan error, 1)
-	go func() { _, err := r.Current(t.Context()); second <- err }()
 	close(g.opened)
+	if err := <-before; err != nil {
+		t.Errorf("the trip before: %v", err)
+	}
 	if err := <-second; err != nil {
-		t.Errorf("the next caller: %v", err)
+		t.Errorf("the one who joined: %v", err)
 	}
 	if _, err := r.Current(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a dead context: got %v, want context.Canceled", err)

@@ -110,6 +110,30 @@ func opens(t *testing.T, who string, s *secrets.Store, ref secrets.Ref, want err
 	}
 }
 
+// TestWholeRollBackIsSeenByALiveProcess puts the whole store back to an older
+// state, which is in itself consistent: a process that has seen the newer one
+// refuses it, a fresh one cannot know.
+func TestWholeRollBackIsSeenByALiveProcess(t *testing.T) {
+	s := newScene(t)
+	ctx := t.Context()
+	s.put(ctx, s.keyA, s.oldA)
+	s.put(ctx, s.keyGone, s.goneRecord)
+	s.put(ctx, s.key("manifest:secrets"), s.oldManifest)
+	s.rdb.ZAdd(ctx, s.key("names"), redis.Z{Member: "GONE " + s.gone.ID})
+	s.rdb.Set(ctx, s.key("rev"), secrets.NewRevisionID(), 0)
+	for name, err := range map[string]error{
+		"Verify": second(s.Verify(ctx)), "a write to another secret": second(s.Update(ctx, "a", "B", secrets.Change{Tags: []secrets.Tag{}})),
+		"the old version": second(s.Lookup(ctx, "A")), "the deleted secret": second(s.Lookup(ctx, "GONE")),
+	} {
+		if !errors.Is(err, secrets.ErrSealBroken) {
+			t.Errorf("%s: got %v, want ErrSealBroken", name, err)
+		}
+	}
+	if _, err := s.another(t).Verify(ctx); err != nil {
+		t.Errorf("a fresh process: got %v; if it can tell now, say so in Verify's comment", err)
+	}
+}
+
 func TestNamesCannotBeTurned(t *testing.T) {
 	rows := map[string]func(ctx context.Context, s scene){
 		"a key that leads to another secret": func(ctx context.Context, s scene) {
