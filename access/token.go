@@ -107,8 +107,11 @@ func (s *Store) Create(ctx context.Context, kind Kind, name string, ttl time.Dur
 		return redact.String{}, Token{}, err
 	}
 	raw := make([]byte, tokenIDBytes+tokenSecretBytes)
-	_, _ = rand.Read(raw) // never fails (crypto/rand)
-	id := base64.RawURLEncoding.EncodeToString(raw[:tokenIDBytes])
+	id := "-"
+	for id[0] == '-' { // a command line would take it for a flag
+		_, _ = rand.Read(raw) // never fails (crypto/rand)
+		id = base64.RawURLEncoding.EncodeToString(raw[:tokenIDBytes])
+	}
 	body := kindPrefix[kind] + "_" + id + "_" + base64.RawURLEncoding.EncodeToString(raw[tokenIDBytes:])
 	text := body + "_" + checksum(body)
 

@@ -55,6 +55,17 @@ func TestTokenTellsWhoPresentsIt(t *testing.T) {
 	}
 }
 
+// TestTokenIDIsNoFlag makes so many that one in 64 would show in all but one
+// of 4 million runs.
+func TestTokenIDIsNoFlag(t *testing.T) {
+	s, _ := tokens(t)
+	for range 1000 {
+		if _, token := mint(t, s, Reader, 0); token.ID[0] == '-' {
+			t.Fatalf("the id %s begins like a flag", token.ID)
+		}
+	}
+}
+
 func TestTokenThatIsNotGoodIsRefused(t *testing.T) {
 	s, _ := tokens(t)
 	text, token := mint(t, s, Admin, 0)
