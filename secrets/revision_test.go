@@ -250,6 +250,19 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
+func BenchmarkVerify(b *testing.B) {
+	rdb, prefix := queuetest.Redis(b)
+	w := newWorld(b, rdb, prefix)
+	const n = 2000
+	for i := range n {
+		secretstest.MustPut(b, w.Store, fmt.Sprintf("KEY_%d", i), smtpValue)
+	}
+	for b.Loop() {
+		check(b, second(w.Verify(context.Background())), "verify")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/secret")
+}
+
 // spread runs do b.N times on so many goroutines.
 func spread(b *testing.B, goroutines int, do func() error) {
 	b.ReportAllocs()
