@@ -126,6 +126,9 @@ func presented(r *http.Request) string {
 	if token := r.Header.Get("token"); token != "" {
 		return token
 	}
+	if token := r.URL.Query().Get("token"); token != "" && r.URL.Path == eventsPath {
+		return token
+	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)

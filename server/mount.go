@@ -115,6 +115,10 @@ func (a *API) serve(row route) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, row.body)
 
 		result, err := a.answer(row, r)
+		if own, ok := result.(responder); ok && err == nil {
+			own.respond(w, r)
+			return
+		}
 		if err == nil {
 			err = writeResult(w, result)
 		}

@@ -53,6 +53,23 @@ func routes() []route {
 
 		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},
 
+		{get, "/environment", isAnalysis, noBody, longPoll, (*API).ownEnvironment},
+		{get, eventsPath, adminOrAnalysis, noBody, streamTime, (*API).events},
+
+		{get, "/analysis", canWatch, noBody, quick, (*API).listAnalyses},
+		{post, "/analysis", isAdmin, analysisBody, quick, (*API).createAnalysis},
+		{get, "/analysis/{id}", canWatch, noBody, quick, (*API).showAnalysis},
+		{put, "/analysis/{id}", isAdmin, analysisBody, quick, (*API).updateAnalysis},
+		{del, "/analysis/{id}", isAdmin, noBody, quick, (*API).deleteAnalysis},
+		{post, "/analysis/{id}/run", isAdmin, runBody, quick, (*API).runAnalysis},
+		{get, "/analysis/{id}/token", isAdmin, noBody, quick, (*API).showAnalysisToken},
+		{get, "/analysis/{id}/environment", adminOrAnalysis, noBody, longPoll, (*API).analysisEnvironment},
+		{post, "/analysis/{id}/upload", isAdmin, noBody, quick, (*API).noScripts},
+		{get, "/analysis/{id}/download", isAdmin, noBody, quick, (*API).noScripts},
+		{post, "/analysis/services/email-smtp/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSMTP},
+		{post, "/analysis/services/queue-sqs/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSQS},
+		{post, "/analysis/services/console/send", isAnalysis, smallBody, quick, (*API).serviceConsole},
+
 		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
 		{get, "/parked", canWatch, noBody, quick, (*API).listParked},
 		{post, "/parked/release", isAdmin, noBody, bulk, (*API).releaseParked},

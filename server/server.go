@@ -54,12 +54,15 @@ type API struct {
 	vault   func() (*Vault, error)
 	log     *slog.Logger
 	failed  *failures
+
+	stopping chan struct{} // closed when the listener shuts down
+	direct   *turns        // of requests that send with a credential of their own
 }
 
 // New returns the API's handler.
 func New(cfg Config) http.Handler {
-	a := &API{queue: cfg.Queue, actions: cfg.Actions, vault: cfg.Vault, log: cfg.Log, failed: newFailures(time.Now)}
-	return withPanel(cfg.Panel, a.mount(routes()))
+	a := &API{queue: cfg.Queue, actions: cfg.Actions, vault: cfg.Vault, log: cfg.Log, failed: newFailures(time.Now), stopping: make(chan struct{}), direct: newTurns()}
+	return a.stoppable(withPanel(cfg.Panel, a.mount(routes())))
 }
 
 // Serve answers on ln until ctx ends, and then lets running requests go on for
@@ -75,6 +78,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, grace time.Dura
 		// What net/http would log is about broken clients and quotes them.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
+	stopWith(srv)
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(ln) }()
 	select {
