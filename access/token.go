@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	_ "embed" // the script
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -52,11 +50,6 @@ const (
 
 var kindPrefix = map[Kind]string{Admin: "spad", Producer: "sppr", Reader: "sprd"} // :: kind → first part of its tokens
 
-//go:embed scripts/token.lua
-var tokenLua string
-
-var tokenScript = redis.NewScript(tokenLua)
-
 // Token is what may be shown of a token: never its secret, which is kept nowhere.
 type Token struct {
 	ID        string // 11 characters of base64url
@@ -74,16 +67,16 @@ type Principal struct {
 }
 
 // Store keeps tokens. Redis holds a MAC over everything that a token may do
-// and over its secret's hash, so whoever can write to Redis can neither make a
-// token, nor widen one, nor lengthen its life. Its methods may be called at the same time.
+// and over its secret's hash, and a sealed manifest of all tokens. So whoever
+// can write to Redis can neither make a token, nor widen one, nor lengthen its
+// life, nor put a revoked one back: then every token is refused with
+// secrets.ErrSealBroken. Its methods may be called at the same time.
 type Store struct {
-	rdb      redis.UniversalClient
 	keyring  *secrets.Keyring
 	revision *secrets.Revision
-
-	mu    sync.Mutex
-	rev   string                  // that the cache belongs to
-	cache map[string]*tokenRecord // :: token id → its record, nil if there is none
+	mirror   *secrets.Mirror
+	set      *secrets.RecordSet      // used by who is alone in the mirror
+	byID     map[string]*tokenRecord // :: token id → its record
 }
 
 // tokenRecord is a token as Redis keeps it.
@@ -95,10 +88,16 @@ type tokenRecord struct {
 	MAC       []byte `json:"m"`
 }
 
-// NewStore returns the token store under the keyring's prefix.
+// NewStore returns the token store under the keyring's prefix. It does no I/O.
 func NewStore(rdb redis.UniversalClient, keyring *secrets.Keyring) *Store {
-	return &Store{rdb: rdb, keyring: keyring, revision: secrets.NewRevision(rdb, keyring), cache: map[string]*tokenRecord{}}
+	return &Store{
+		keyring: keyring, revision: secrets.NewRevision(rdb, keyring), mirror: secrets.NewMirror(),
+		set: secrets.NewRecordSet(rdb, keyring, secrets.SetTokens, "tokens"), byID: map[string]*tokenRecord{},
+	}
 }
+
+// Close waits for the reading under way.
+func (s *Store) Close() { s.revision.Close() }
 
 // Create makes a token that is good for ttl (0: for ever) and returns it, this
 // once. Errors: ErrInvalid for an unknown kind, an empty or long name, a negative ttl.
@@ -125,7 +124,7 @@ func (s *Store) Create(ctx context.Context, kind Kind, name string, ttl time.Dur
 		return redact.String{}, Token{}, fmt.Errorf("encode token: %w", err)
 	}
 	audit := secrets.AuditEntry{Actor: "operator", Op: "token create", Kind: string(kind), ID: id, Key: name}
-	if _, err := s.write(ctx, id, string(record), audit); err != nil {
+	if err := s.write(ctx, id, string(record), audit); err != nil {
 		return redact.String{}, Token{}, fmt.Errorf("store token: %w", err)
 	}
 	return redact.New(text), r.token(id), nil
@@ -169,20 +168,16 @@ func (s *Store) Verify(ctx context.Context, presented string) (Principal, error)
 	return Principal{ID: id, Kind: r.Kind, Name: r.Name}, nil
 }
 
-// List returns all tokens, sorted by name and id. What it says of a token is
-// checked against the MAC only when the token is presented.
+// List returns all tokens, sorted by name and id.
 func (s *Store) List(ctx context.Context) ([]Token, error) {
-	all, err := s.rdb.HGetAll(ctx, s.key("tokens")).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
-	}
-	tokens := make([]Token, 0, len(all))
-	for id, text := range all {
-		var r tokenRecord
-		if err := json.Unmarshal([]byte(text), &r); err != nil {
-			return nil, fmt.Errorf("token %s: %w", id, secrets.ErrSealBroken)
+	tokens := []Token{}
+	err := s.view(ctx, func() {
+		for id, r := range s.byID {
+			tokens = append(tokens, r.token(id))
 		}
-		tokens = append(tokens, r.token(id))
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(tokens, func(a, b Token) int {
 		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
@@ -192,60 +187,85 @@ func (s *Store) List(ctx context.Context) ([]Token, error) {
 
 // Revoke forgets a token. Error: ErrNotFound.
 func (s *Store) Revoke(ctx context.Context, id string) error {
-	removed, err := s.write(ctx, id, "", secrets.AuditEntry{Actor: "operator", Op: "token revoke", ID: id})
+	err := s.write(ctx, id, "", secrets.AuditEntry{Actor: "operator", Op: "token revoke", ID: id})
 	if err != nil {
 		return fmt.Errorf("revoke token: %w", err)
-	}
-	if !removed {
-		return ErrNotFound
 	}
 	return nil
 }
 
 // record returns the token's record, nil if there is none, as it is after the call began.
-func (s *Store) record(ctx context.Context, id string) (*tokenRecord, error) {
+func (s *Store) record(ctx context.Context, id string) (r *tokenRecord, err error) {
+	err = s.view(ctx, func() { r = s.byID[id] })
+	return r, err
+}
+
+// view calls look with the tokens as they are after the call began.
+func (s *Store) view(ctx context.Context, look func()) error {
 	rev, err := s.revision.Current(ctx)
+	if err != nil {
+		return err
+	}
+	return s.mirror.View(ctx, rev, s.refresh, look)
+}
+
+// refresh reads what changed and returns how to change the copy.
+func (s *Store) refresh(ctx context.Context) (apply func(), err error) {
+	texts, whole, err := s.set.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	if s.rev != rev {
-		s.rev, s.cache = rev, map[string]*tokenRecord{}
+	changed := make(map[string]*tokenRecord, len(texts))
+	for id, text := range texts {
+		if text == "" {
+			changed[id] = nil
+			continue
+		}
+		r := &tokenRecord{}
+		if err := json.Unmarshal([]byte(text), r); err != nil {
+			s.set.Forget() // it took what the copy will not have
+			return nil, fmt.Errorf("%w: token %s has a body that this release cannot read", secrets.ErrSealBroken, id)
+		}
+		changed[id] = r
 	}
-	r := s.cache[id]
-	s.mu.Unlock()
-	if r != nil {
-		return r, nil
-	}
-	text, err := s.rdb.HGet(ctx, s.key("tokens"), id).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil // not cached: ids that do not exist are without number
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read token: %w", err)
-	}
-	r = &tokenRecord{}
-	if err := json.Unmarshal([]byte(text), r); err != nil {
-		return nil, nil // changed in Redis: good for nothing
-	}
-	s.mu.Lock()
-	if s.rev == rev {
-		s.cache[id] = r
-	}
-	s.mu.Unlock()
-	return r, nil
+	return func() {
+		if whole {
+			clear(s.byID)
+		}
+		for id, r := range changed {
+			if r == nil {
+				delete(s.byID, id)
+			} else {
+				s.byID[id] = r
+			}
+		}
+	}, nil
 }
 
-// write stores a record, or removes it if record is "", with its audit entry
-// and a new revision. It reports whether there was anything to do.
-func (s *Store) write(ctx context.Context, id, record string, audit secrets.AuditEntry) (bool, error) {
-	keys := []string{s.key("tokens"), s.key("rev"), s.key("audit")}
-	args := append([]any{id, record, rand.Text(), secrets.AuditMax}, audit.Fields()...)
-	n, err := tokenScript.Run(ctx, s.rdb, keys, args...).Int()
-	return n == 1, err
+// write stores a record, or removes it if text is "", with its audit entry.
+// Error: ErrNotFound when there is nothing to remove.
+func (s *Store) write(ctx context.Context, id, text string, audit secrets.AuditEntry) error {
+	return s.mirror.Alone(ctx, func() error {
+		for try := range writeTries {
+			apply, err := s.refresh(ctx)
+			if err != nil {
+				return err
+			}
+			s.mirror.Change(apply)
+			if text == "" && s.byID[id] == nil {
+				return ErrNotFound
+			}
+			written, err := s.set.Write(ctx, id, text, audit)
+			if err != nil || written {
+				return err
+			}
+			if err := pause(ctx, min(time.Duration(try+1)*time.Millisecond, maxPause)); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("%w: %d times", secrets.ErrConflict, writeTries)
+	})
 }
-
-func (s *Store) key(name string) string { return s.keyring.Prefix() + ":{control}:" + name }
 
 // fields is what a token's MAC is over. presented may be anything.
 func (r *tokenRecord) fields(id, presented string) []string {
