@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/sealpost/sealpost/secrets"
@@ -196,34 +195,17 @@ func (d *Directory) VerifyToken(ctx context.Context, token redact.String) (Analy
 // MarkRun notes that the analysis was started at a time. It is no change of the
 // analysis: nothing is read anew because of it.
 func (d *Directory) MarkRun(ctx context.Context, id string, at time.Time) error {
-	if err := d.set.rdb.HSet(ctx, d.set.base+"access:lastrun", fieldAnalysis+id, at.UnixMilli()).Err(); err != nil {
-		return fmt.Errorf("note run of analysis %s: %w", id, err)
-	}
-	return nil
+	return d.set.MarkRun(ctx, fieldAnalysis+id, at)
 }
 
 // LastRuns returns when each of the analyses was started last, zero for never,
 // in the order of the ids.
 func (d *Directory) LastRuns(ctx context.Context, ids ...string) ([]time.Time, error) {
-	out := make([]time.Time, len(ids))
-	if len(ids) == 0 {
-		return out, nil
-	}
 	fields := make([]string, len(ids))
 	for i, id := range ids {
 		fields[i] = fieldAnalysis + id
 	}
-	values, err := d.set.rdb.HMGet(ctx, d.set.base+"access:lastrun", fields...).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read last runs: %w", err)
-	}
-	for i, v := range values {
-		text, _ := v.(string)
-		if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
-			out[i] = time.UnixMilli(ms).UTC()
-		}
-	}
-	return out, nil
+	return d.set.LastRuns(ctx, fields...)
 }
 
 func (d *Directory) analysisDraft(a Analysis, token redact.String, actor, op string) (draft, error) {

@@ -5,6 +5,7 @@ import (
 	_ "embed" // the scripts
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -186,4 +187,33 @@ func (s *RecordSet) Write(ctx context.Context, field, body string, entry AuditEn
 		return false, fmt.Errorf("write %s: %w", field, err)
 	}
 	return written == 1, nil
+}
+
+// MarkRun notes a time beside a record. It is no change of the record: nothing
+// is read anew because of it, and it goes when the record is removed.
+func (s *RecordSet) MarkRun(ctx context.Context, field string, at time.Time) error {
+	if err := s.rdb.HSet(ctx, s.base+s.name+":lastrun", field, at.UnixMilli()).Err(); err != nil {
+		return fmt.Errorf("note run of %s: %w", field, err)
+	}
+	return nil
+}
+
+// LastRuns returns the times that MarkRun noted last, zero for never, in the
+// order of the fields.
+func (s *RecordSet) LastRuns(ctx context.Context, fields ...string) ([]time.Time, error) {
+	out := make([]time.Time, len(fields))
+	if len(fields) == 0 {
+		return out, nil
+	}
+	values, err := s.rdb.HMGet(ctx, s.base+s.name+":lastrun", fields...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read last runs of %s: %w", s.things, err)
+	}
+	for i, v := range values {
+		text, _ := v.(string)
+		if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+			out[i] = time.UnixMilli(ms).UTC()
+		}
+	}
+	return out, nil
 }
