@@ -29,6 +29,7 @@ func routes() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
 		{get, "/info", anyToken, noBody, quick, (*API).whoAmI},
+		{get, "/openapi.json", anyToken, noBody, quick, (*API).openAPI},
 		{get, "/account", canWatch, noBody, quick, (*API).account},
 		{get, "/tags/keys/{type}", canWatch, noBody, quick, (*API).tagKeys},
 

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"maps"
+	"reflect"
+	"strings"
+
+	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
+)
+
+// operations describes the rows of the route table, by method and pattern. A
+// test fails for a row that is not here. The schemas of their types go to types.
+func operations(types schemas) map[string]operation {
+	all := map[string]operation{}
+	for _, part := range []func(schemas) map[string]operation{
+		profileOperations, secretOperations, policyOperations, analysisOperations, serviceOperations, jobOperations, operateOperations,
+	} {
+		maps.Copy(all, part(types))
+	}
+	return all
+}
+
+// Schemas of what has no type of its own.
+func textSchema() schema { return schema{"type": "string"} }
+
+// hiddenSchema is of text that no answer holds.
+func hiddenSchema() schema { return schema{"type": "string", "writeOnly": true} }
+
+func listSchema(item schema) schema { return schema{"type": "array", "items": item} }
+
+// objectSchema has these fields, in pairs of a name and a schema. A name with a
+// question mark is of a field that may be left out.
+func objectSchema(pairs ...any) schema {
+	properties, required := schema{}, []string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		name, optional := strings.CutSuffix(pairs[i].(string), "?")
+		properties[name] = pairs[i+1]
+		if !optional {
+			required = append(required, name)
+		}
+	}
+	return schema{"type": "object", "properties": properties, "required": required}
+}
+
+func countSchema(name string) schema { return objectSchema(name, schema{"type": "integer"}) }
+
+// rowsOf is the schema of a list whose rows have some of the fields of view.
+func rowsOf(types schemas, view any) schema {
+	properties := types.object(reflect.TypeOf(view))["properties"]
+	return listSchema(schema{"type": "object", "required": []string{"id"}, "properties": properties})
+}
+
+// listParameters are of all lists that listSpec makes.
+func listParameters(more ...parameter) []parameter {
+	return append([]parameter{
+		{"page", "From 1; beyond the last one the list is empty"},
+		{"amount", "Rows of a page, at most 10000; 20 unless given"},
+		{"fields", "Repeated, or as fields[0], fields[1]: the fields of each row; all unless given"},
+		{"orderBy", "FIELD,asc or FIELD,desc"},
+		{"filter[FIELD]", "Text of the field, whatever the letter case; * stands for any text"},
+		{"filter[tags][0][key]", "A tag that rows must have; with filter[tags][0][value] a pair"},
+	}, more...)
+}
+
+func profileOperations(types schemas) map[string]operation {
+	return map[string]operation{
+		"GET /info":             {summary: "Whose token this is", result: schema{"anyOf": []schema{types.of(analysisInfo{}), types.of(whoView{})}}},
+		"GET /account":          {summary: "The account, of which there is one", result: accountView{}},
+		"GET /openapi.json":     {summary: "This document", result: schema{"type": "object"}, raw: "application/json"},
+		"GET /tags/keys/{type}": {summary: "The tag keys in use on secrets, analysis or am", result: []string{}},
+	}
+}
+
+func secretOperations(types schemas) map[string]operation {
+	tags := types.of([]secrets.Tag{})
+	edit := objectSchema("type?", textSchema(), "value?", hiddenSchema(), "tags?", tags)
+	create := objectSchema("key", textSchema(), "type?", textSchema(), "value", hiddenSchema(), "tags?", tags)
+	return map[string]operation{
+		"GET /secrets":            {summary: "List secrets, without their values", query: listParameters(), result: rowsOf(types, secretView{})},
+		"POST /secrets":           {summary: "Store a secret", body: create, result: idView{}},
+		"GET /secrets/{id}":       {summary: "Show a secret by id or key, without its value", result: secretView{}},
+		"PUT /secrets/{id}":       {summary: "Store a new value or new tags; the key never changes", body: edit, result: textSchema()},
+		"DELETE /secrets/{id}":    {summary: "Remove a secret; the message warns when analyses had it", result: textSchema()},
+		"POST /secrets/{id}/test": {summary: "Log in with the secret at its server, and say which step failed", result: testView{}},
+	}
+}
+
+func policyOperations(types schemas) map[string]operation {
+	permissions, targets := types.of([]access.Permission{}), types.of([]access.Tuple{})
+	tags := types.of([]secrets.Tag{})
+	flag := schema{"type": "boolean"}
+	create := objectSchema("name", textSchema(), "active?", flag, "permissions", permissions, "targets", targets, "tags?", tags)
+	edit := objectSchema("name?", textSchema(), "active?", flag, "permissions?", permissions, "targets?", targets, "tags?", tags)
+	question := []parameter{{"analysis", "Its id"}, {"secret", "Its id or key"}, {"action", "access (unless given), create, edit or delete"}}
+	return map[string]operation{
+		"GET /am":          {summary: "List policies, without permissions and targets", query: listParameters(), result: rowsOf(types, policyView{})},
+		"POST /am":         {summary: "Store a policy", body: create, result: madePolicy{}},
+		"GET /am/settings": {summary: "The permissions that a policy can hold", result: settingsView{}},
+		"GET /am/explain":  {summary: "May this analysis do this with that secret, and by which rule", query: question, result: explainView{}},
+		"GET /am/{id}":     {summary: "Show a policy", result: policyView{}},
+		"PUT /am/{id}":     {summary: "Change a policy; lists are replaced whole", body: edit, result: textSchema()},
+		"DELETE /am/{id}":  {summary: "Remove a policy", result: textSchema()},
+	}
+}
+
+func analysisOperations(types schemas) map[string]operation {
+	flag, tags := schema{"type": "boolean"}, types.of([]secrets.Tag{})
+	variables := listSchema(objectSchema("key", textSchema(), "value", textSchema()))
+	edit := []any{"active?", flag, "description?", textSchema(), "run_on?", schema{"enum": []string{"tago", "external"}}, "runtime?", textSchema(),
+		"interval?", textSchema(), "file_name?", textSchema(), "variables?", variables, "tags?", tags}
+	environment := schema{"anyOf": []schema{types.of([]entryView{}), types.of(explainedView{})}}
+	asked := []parameter{{"format", "json, dotenv or shell: without the envelope"}, {"explain", "true: where each key comes from, without values"},
+		{"wait", "Such as 30s, with If-None-Match: answer when it has changed, at the latest then"}}
+	token := objectSchema("analysis_token", textSchema())
+	return map[string]operation{
+		"GET /environment":               {summary: "The environment of the analysis whose token asks", query: asked, result: environment},
+		"GET /analysis/{id}/environment": {summary: "The environment of an analysis", query: asked, result: environment},
+		"GET /analysis":                  {summary: "List analyses", query: listParameters(), result: rowsOf(types, analysisView{})},
+		"POST /analysis":                 {summary: "Make an analysis", body: objectSchema(append(edit, "name", textSchema())...), result: objectSchema("id", textSchema(), "token", textSchema())},
+		"GET /analysis/{id}":             {summary: "Show an analysis", result: analysisView{}},
+		"PUT /analysis/{id}":             {summary: "Change an analysis; another run_on makes a new token", body: objectSchema(append(edit, "name?", textSchema())...), result: textSchema()},
+		"DELETE /analysis/{id}":          {summary: "Remove an analysis and its token", result: textSchema()},
+		"POST /analysis/{id}/run":        {summary: "Start the analysis where it listens", body: schema{"type": "object"}, result: token},
+		"GET /analysis/{id}/token":       {summary: "The token of an analysis that runs on external", result: token},
+		"POST /analysis/{id}/upload":     {summary: "Always refused: scripts are not kept here", result: textSchema()},
+		"GET /analysis/{id}/download":    {summary: "Always refused: scripts are not kept here", result: textSchema()},
+		"GET /events": {summary: "A stream of events: runs for an analysis, console lines", raw: "text/event-stream", result: textSchema(),
+			query: []parameter{{"channels", "analysis_trigger, or analysis_console. and an id; several with commas"}, {"token", "Instead of the header"}}},
+	}
+}
+
+func serviceOperations(schemas) map[string]operation {
+	credential := schema{"description": "The value of a secret, as JSON text or as an object", "writeOnly": true}
+	mail := objectSchema("to", textSchema(), "from?", textSchema(), "subject", textSchema(), "message?", textSchema(), "html?", textSchema(),
+		"attachment?", schema{"type": "object"}, "smtp_secret", credential)
+	return map[string]operation{
+		"POST /analysis/services/email-smtp/send": {summary: "Send a mail with a credential of the caller's", body: mail, result: textSchema()},
+		"POST /analysis/services/queue-sqs/send": {summary: "Send messages with a credential of the caller's",
+			body: objectSchema("sqs_secret", credential, "dataList", listSchema(schema{}), "batch_enabled?", schema{"type": "boolean"}), result: textSchema()},
+		"POST /analysis/services/console/send": {summary: "Add a line to the console of the analysis",
+			body: objectSchema("message", textSchema(), "timestamp?", schema{}), result: textSchema()},
+	}
+}
+
+func jobOperations(types schemas) map[string]operation {
+	job := objectSchema("id?", textSchema(), "action", schema{"type": "object"}, "data?", listSchema(schema{}))
+	job["description"] = "A job, as docs/jobs.md says"
+	some := schema{"oneOf": []schema{job, listSchema(job)}}
+	receipt := types.of(receiptView{})
+	pageOf := func(list any) schema { return objectSchema("jobs", types.of(list), "cursor", textSchema()) }
+	page := []parameter{{"limit", "At most 1000; 100 unless given"}, {"cursor", "Of the page before"}}
+	wait := parameter{"wait", "Such as 30s: answer when the job has ended, at the latest then"}
+	return map[string]operation{
+		"POST /jobs":        {summary: "Send one job, or an array of them: all are accepted or none", body: some, result: schema{"anyOf": []schema{receipt, listSchema(receipt)}}},
+		"GET /jobs":         {summary: "List the jobs of one state", query: append(page, parameter{"state", "ready unless given"}), result: pageOf([]queue.Status{})},
+		"GET /jobs/{id}":    {summary: "Show a job and its attempts", query: []parameter{wait}, result: queue.Status{}},
+		"DELETE /jobs/{id}": {summary: "Cancel a job", result: textSchema()},
+		"GET /queue":        {summary: "Count the jobs of each state", result: queue.Stats{}},
+		"GET /parked":       {summary: "List the secrets that jobs wait for", result: []parkedView{}},
+		"GET /dead":         {summary: "List the jobs that were given up", query: page, result: pageOf([]queue.DeadLetter{})},
+		"POST /dead/retry":  {summary: "Send dead jobs again", body: idsView{}, result: countSchema("retried")},
+		"DELETE /dead":      {summary: "Remove dead jobs for good", body: idsView{}, result: countSchema("removed")},
+		"POST /parked/release": {summary: "Try the jobs again that wait for a secret",
+			body: objectSchema("secret", textSchema(), "version?", schema{"type": "integer"}), result: countSchema("released")},
+	}
+}
+
+func operateOperations(schemas) map[string]operation {
+	return map[string]operation{
+		"GET /tokens": {summary: "List tokens, which are shown once only when they are made", result: []tokenView{}},
+		"GET /audit":  {summary: "The newest entries of the audit trail", query: []parameter{{"limit", "At most 1000; 100 unless given"}}, result: []secrets.AuditEntry{}},
+	}
+}
