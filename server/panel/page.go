@@ -150,7 +150,7 @@ func (c *call) fail(err error) {
 	}
 	shown, known := refusalFor(err)
 	if !known {
-		attrs := []any{slog.String("page", c.r.Method+" "+c.r.Pattern), slog.Any("err", err)}
+		attrs := []any{slog.String("page", c.r.Pattern), slog.Any("err", err)}
 		if p, ok := errors.AsType[*panicked](err); ok {
 			attrs = append(attrs, slog.String("stack", p.stack))
 		}

@@ -41,7 +41,7 @@ func (c *call) changeSecretValue() error {
 		if err == nil {
 			return c.redirect("/panel/secrets/"+s.ID, "version")
 		}
-		if faults := faultsOf(err); faults != nil {
+		if faults := labelled(s.Type, faultsOf(err)); faults != nil {
 			return c.showValueForm(http.StatusUnprocessableEntity, s, fromForm(s.Type, c.r.PostForm), faults)
 		}
 		return err

@@ -119,5 +119,16 @@ func readValue(t secrets.Type, form url.Values) (redact.String, error) {
 	return redact.New(string(text)), nil
 }
 
+// labelled says in a sentence of the stores what the form calls the fields.
+func labelled(t secrets.Type, faults []string) []string {
+	for i, text := range faults {
+		for _, f := range fieldsOf(t) {
+			text = strings.ReplaceAll(text, fmt.Sprintf("Field %q", f.Name), f.Label)
+		}
+		faults[i] = text
+	}
+	return faults
+}
+
 // unixLines undoes what browsers do to the line ends of a text area.
 func unixLines(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }

@@ -157,7 +157,7 @@ func (c *call) createSecret() error {
 			return c.redirect("/panel/secrets/"+made.ID, "created")
 		}
 	}
-	faults := faultsOf(err)
+	faults := labelled(t, faultsOf(err))
 	if faults == nil {
 		return err
 	}
