@@ -122,22 +122,20 @@ func (s *stream) respond(w http.ResponseWriter, r *http.Request) {
 	ping := time.NewTicker(streamPing)
 	defer ping.Stop()
 	for {
-		text := ": ping\n\n"
+		var ev access.Event
 		select {
-		case ev, ok := <-s.listener.Events():
+		case next, ok := <-s.listener.Events():
 			if !ok {
 				return // too slow
 			}
-			if text = s.deliver(r.Context(), ev); text == "" {
-				continue
-			}
+			ev = next
 		case <-ping.C:
 		case <-s.api.stopping:
 			return
 		case <-r.Context().Done():
 			return
 		}
-		if s.revoked(r.Context()) || !send(text) {
+		if s.revoked(r.Context()) || !send(s.deliver(r.Context(), ev)) {
 			return
 		}
 	}
@@ -167,14 +165,20 @@ type consoleView struct {
 	Message   string `json:"message"`
 }
 
-// deliver is the event as text of the stream, "" when it cannot be delivered.
-// Values of secrets are opened here, for one listener, and kept nowhere.
+// deliver is the event as text of the stream; a comment for the zero event, and
+// for one that cannot be delivered. Values of secrets are opened here, for one listener, and kept nowhere.
 func (s *stream) deliver(ctx context.Context, ev access.Event) string {
+	if ev.Kind == "" {
+		return ": ping\n\n"
+	}
 	text, err := s.text(ctx, ev)
-	if err != nil && ctx.Err() == nil {
+	if err == nil {
+		return text
+	}
+	if ctx.Err() == nil {
 		s.api.log.WarnContext(ctx, "an event was not delivered", slog.String("analysis", ev.Analysis), slog.Any("err", err))
 	}
-	return text
+	return ": not delivered\n\n"
 }
 
 func (s *stream) text(ctx context.Context, ev access.Event) (string, error) {
@@ -184,9 +188,6 @@ func (s *stream) text(ctx context.Context, ev access.Event) (string, error) {
 			return "", errors.New("decode console line: not of this release")
 		}
 		return sse(channelConsole+ev.Analysis, consoleView{Timestamp: stamp(line.At), Message: line.Message})
-	}
-	if s.revoked(ctx) {
-		return "", access.ErrUnauthorized
 	}
 	env, _, err := s.vault.Directory.Environment(ctx, ev.Analysis, secrets.Use{Actor: actor(s.who), Why: "run"})
 	if err != nil {
