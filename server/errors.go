@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -49,6 +50,9 @@ func problems() []problem {
 		{access.ErrUnauthorized, http.StatusUnauthorized, denied},
 		{access.ErrNotFound, http.StatusNotFound, "Token Not Found"},
 		{access.ErrInvalid, http.StatusBadRequest, ""},
+		{actions.ErrNotFound, http.StatusNotFound, "Action Not Found"},
+		{actions.ErrProtected, http.StatusConflict, ""},
+		{actions.ErrLimit, http.StatusPaymentRequired, ""},
 		{access.ErrPolicyNotFound, http.StatusNotFound, "Access Management Not Found"},
 		{access.ErrAnalysisNotFound, http.StatusNotFound, "Analysis Not Found"},
 		{access.ErrInactive, http.StatusForbidden, ""},
@@ -108,7 +112,7 @@ func unreachable(err error) bool {
 // ownText is err's text without the names of the packages it came through.
 func ownText(err error) string {
 	text := err.Error()
-	for _, prefix := range []string{"secrets: ", "queue: ", "access: "} {
+	for _, prefix := range []string{"secrets: ", "queue: ", "access: ", "actions: "} {
 		text = strings.ReplaceAll(text, prefix, "")
 	}
 	return text

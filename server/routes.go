@@ -71,6 +71,13 @@ func routes() []route {
 		{post, "/analysis/services/queue-sqs/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSQS},
 		{post, "/analysis/services/console/send", isAnalysis, smallBody, quick, (*API).serviceConsole},
 
+		{get, "/action", canWatch, noBody, quick, (*API).listActions},
+		{post, "/action", isAdmin, actionBody, quick, (*API).createAction},
+		{get, "/action/{id}", canWatch, noBody, quick, (*API).showAction},
+		{put, "/action/{id}", isAdmin, actionBody, quick, (*API).updateAction},
+		{del, "/action/{id}", isAdmin, noBody, quick, (*API).deleteAction},
+		{post, "/action/{id}/trigger", canSend, runBody, quick, (*API).triggerAction},
+
 		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
 		{get, "/parked", canWatch, noBody, quick, (*API).listParked},
 		{post, "/parked/release", isAdmin, noBody, bulk, (*API).releaseParked},

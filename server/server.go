@@ -31,9 +31,10 @@ const (
 
 // Vault is what needs the keyring: there is none while the store is sealed.
 type Vault struct {
-	Secrets   *secrets.Store
-	Tokens    *access.Store
-	Directory *access.Directory
+	Secrets     *secrets.Store
+	Tokens      *access.Store
+	Directory   *access.Directory
+	Definitions *actions.Store
 }
 
 // Config is what an API needs. All fields but Panel are required.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/server"
@@ -19,6 +20,7 @@ type opened struct {
 	secrets   *secrets.Store
 	tokens    *access.Store
 	directory *access.Directory
+	actions   *actions.Store
 	sessions  *panel.Sessions
 }
 
@@ -67,7 +69,7 @@ func (p *process) vault() (*server.Vault, error) {
 	if o == nil {
 		return nil, fmt.Errorf("%w: %s", secrets.ErrSealed, *p.sealed.Load())
 	}
-	return &server.Vault{Secrets: o.secrets, Tokens: o.tokens, Directory: o.directory}, nil
+	return &server.Vault{Secrets: o.secrets, Tokens: o.tokens, Directory: o.directory, Definitions: o.actions}, nil
 }
 
 // awaitKeyring opens the keyring, trying again until it opens or ctx ends.
@@ -118,7 +120,7 @@ func (p *process) unseal(ctx context.Context) error {
 	}
 	store.OnChange(p.credentialChanged)
 	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring),
-		directory: access.NewDirectory(p.rdb, keyring, store), sessions: panel.NewSessions(p.rdb, keyring)})
+		directory: access.NewDirectory(p.rdb, keyring, store), actions: actions.NewStore(p.rdb, keyring, store), sessions: panel.NewSessions(p.rdb, keyring)})
 	return nil
 }
 
