@@ -15,7 +15,7 @@ import (
 func operations(types schemas) map[string]operation {
 	all := map[string]operation{}
 	for _, part := range []func(schemas) map[string]operation{
-		profileOperations, secretOperations, policyOperations, analysisOperations, serviceOperations, jobOperations, operateOperations,
+		profileOperations, secretOperations, policyOperations, analysisOperations, actionOperations, serviceOperations, jobOperations, operateOperations,
 	} {
 		maps.Copy(all, part(types))
 	}
@@ -128,6 +128,22 @@ func analysisOperations(types schemas) map[string]operation {
 		"GET /analysis/{id}/download":    {summary: "Always refused: scripts are not kept here", result: textSchema()},
 		"GET /events": {summary: "A stream of events: runs for an analysis, console lines", raw: "text/event-stream", result: textSchema(),
 			query: []parameter{{"channels", "analysis_trigger, or analysis_console. and an id; several with commas"}, {"token", "Instead of the header"}}},
+	}
+}
+
+func actionOperations(types schemas) map[string]operation {
+	flag, object, tags := schema{"type": "boolean"}, schema{"type": "object"}, types.of([]secrets.Tag{})
+	edit := []any{"description?", textSchema(), "active?", flag, "tags?", tags, "lock?", flag, "trigger_when_unlock?", flag}
+	create := objectSchema(append(edit, "name", textSchema(), "type", textSchema(), "trigger?", listSchema(object), "action", object)...)
+	change := objectSchema(append(edit, "name?", textSchema(), "type?", textSchema(), "trigger?", listSchema(object), "action?", object)...)
+	data := objectSchema("data?", listSchema(schema{}))
+	return map[string]operation{
+		"GET /action":               {summary: "List actions, without what they do but its type", query: listParameters(), result: rowsOf(types, actionView{})},
+		"POST /action":              {summary: "Store an action", body: create, result: madeAction{}},
+		"GET /action/{id}":          {summary: "Show an action", result: actionView{}},
+		"PUT /action/{id}":          {summary: "Change an action; trigger and action are replaced whole", body: change, result: textSchema()},
+		"DELETE /action/{id}":       {summary: "Remove an action", result: textSchema()},
+		"POST /action/{id}/trigger": {summary: "Start the analyses of an action of type script", body: data, result: startedView{}},
 	}
 }
 

@@ -61,6 +61,11 @@ func story() []drive {
 		{op: "POST /analysis/services/queue-sqs/send", kind: analysisKind, body: `{"sqs_secret":"{}"}`, status: 404},
 		{op: "GET /events", path: "/events?channels=analysis_trigger", kind: analysisKind},
 
+		{op: "POST /action", body: `{"name":"a","type":"interval","trigger":[{"interval":"3 minutes"}],"action":{"type":"script","script":["{analysis}"]}}`, keep: "action"},
+		{op: "GET /action"}, {op: "GET /action/{id}", path: "/action/{action}"}, {op: "PUT /action/{id}", path: "/action/{action}", body: `{"name":"b"}`},
+		{op: "POST /action/{id}/trigger", path: "/action/{action}/trigger", body: `{"data":[]}`},
+		{op: "DELETE /action/{id}", path: "/action/{action}"},
+
 		{op: "POST /jobs", body: goodJob, keep: "job"}, {op: "GET /jobs"}, {op: "GET /jobs/{id}", path: "/jobs/{job}"}, {op: "DELETE /jobs/{id}", path: "/jobs/{job}"},
 		{op: "GET /queue"}, {op: "GET /parked"}, {op: "POST /parked/release", body: `{"secret":"{secret}"}`},
 		{op: "GET /dead"}, {op: "POST /dead/retry", body: `{"ids":["x"]}`}, {op: "DELETE /dead", body: `{"ids":["x"]}`},
@@ -165,7 +170,7 @@ func (s *site) drive(t *testing.T, doc map[string]any, d drive, known map[string
 		if err := json.Unmarshal(got.result, &made); err != nil {
 			t.Fatalf("result %s: %v", got.result, err)
 		}
-		known[d.keep] = made["id"] + made["am_id"]
+		known[d.keep] = made["id"] + made["am_id"] + made["action"]
 	}
 }
 
