@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,10 +23,7 @@ const (
 	fauxqsNode    = "node@22"
 )
 
-const (
-	npmInstall  = 4 * time.Minute  // 230 MB, 11 s on a good line
-	fauxqsStart = 20 * time.Second // 2 s on a quiet machine
-)
+const fauxqsStart = 20 * time.Second // 2 s on a quiet machine
 
 // Fauxqs is a running SQS emulator, written by others in another language: an
 // independent word on what an SQS client may send. It checks no signatures.
@@ -43,7 +39,7 @@ type Fauxqs struct {
 // It skips the test when npm is missing or cannot install them.
 func NewFauxqs(tb testing.TB, cache string) *Fauxqs {
 	tb.Helper()
-	if err := installFauxqs(tb.Context(), cache); err != nil {
+	if err := installNPM(tb.Context(), cache, "node_modules/fauxqs/dist/cli.js", fauxqsNode, fauxqsVersion); err != nil {
 		tb.Skipf("skipped: fauxqs cannot run here: %v", err)
 	}
 	port, err := FreePort()
@@ -63,27 +59,6 @@ func NewFauxqs(tb testing.TB, cache string) *Fauxqs {
 		tb.Fatalf("%v\n%s", err, proc.LogTail())
 	}
 	return f
-}
-
-// installFauxqs puts the packages into cache unless they are there.
-func installFauxqs(ctx context.Context, cache string) error {
-	if _, err := os.Stat(filepath.Join(cache, "node_modules/fauxqs/dist/cli.js")); err == nil {
-		return nil
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		return errors.New("no npm on this machine")
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return fmt.Errorf("make the cache: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, npmInstall)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, npm, "install", "--no-audit", "--no-fund", "--prefix", cache, fauxqsNode, fauxqsVersion)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm install: %w: %s", err, tail(string(out), 5))
-	}
-	return nil
 }
 
 // healthy returns nil when the emulator answers.
