@@ -328,6 +328,8 @@ func TestAPolicyThatIsWrongIsNotStored(t *testing.T) {
 		{"no target", slices.Concat([]string{"name", "A"}, rule), "targets"},
 		{"target of an unknown kind", slices.Concat([]string{"name", "A", "targets", "1", "t0-kind", "moon", "t0-how", "any"}, rule), "targets[0][0]"},
 		{"id that is missing", slices.Concat([]string{"name", "A", "targets", "1", "t0-kind", "analysis", "t0-how", "id"}, rule), "Who, row 1: the id is missing"},
+		{"row with a text and no choice", slices.Concat([]string{"name", "A", "targets", "2", "t0-kind", "analysis", "t0-how", "any", "t1-a", "team"}, rule), "Who, row 2: choose which ones"},
+		{"deny with a text and no choice", slices.Concat([]string{"name", "A"}, target, []string{"permissions", "2", "p0-effect", "allow", "p0-how", "any", "p0-action", "access", "p1-effect", "deny", "p1-a", "env"}), "What, row 2: choose which ones"},
 		{"raw tuple that is no JSON", slices.Concat([]string{"name", "A", "targets", "1", "t0-how", "raw", "t0-a", "[1"}, rule), "JSON array of texts"},
 		{"rule without an action", slices.Concat([]string{"name", "A"}, target, []string{"permissions", "1", "p0-effect", "allow", "p0-how", "any"}), "no action is ticked"},
 		{"rule of an unknown effect", slices.Concat([]string{"name", "A"}, target, []string{"permissions", "1", "p0-effect", "maybe", "p0-how", "any", "p0-action", "access"}), "effect"},

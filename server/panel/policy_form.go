@@ -118,7 +118,11 @@ func (s selector) need(message string) error {
 }
 
 func hows(chosen, one, match string) []option {
-	list := []option{{howNone, "(no row)", false}, {howAny, "all", false}, {howID, one, false}, {howTag, "with the tag", false},
+	none := "(unused)"
+	if chosen != howNone {
+		none = "(take away)"
+	}
+	list := []option{{howNone, none, false}, {howAny, "all", false}, {howID, one, false}, {howTag, "with the tag", false},
 		{howMatch, match, false}, {howRaw, "as written", false}}
 	for i := range list {
 		list[i].Chosen = list[i].Value == chosen
@@ -137,7 +141,7 @@ func rowOf(p access.Permission) permissionRow {
 }
 
 func permissionOf(s selector, effect access.Effect, actions []string) permissionRow {
-	s.Kind, s.Hows = access.KindSecrets, hows(s.How, "with the id", "sharing the asker's value of the tag")
+	s.Kind, s.Hows = access.KindSecrets, hows(s.How, "with the id", "sharing its value of the tag")
 	row := permissionRow{Selector: s, Effect: options(string(effect), string(access.Allow), string(access.Deny))}
 	known := []string{access.ActionAccess, access.ActionCreate, access.ActionEdit, access.ActionDelete}
 	for _, a := range known {
@@ -159,6 +163,7 @@ func readPolicy(form url.Values, was access.Policy) (change access.PolicyChange,
 	for i := range rows(form, "targets") {
 		s := readRow(form, "t", i)
 		if s.How == howNone {
+			faults = append(faults, s.forgotten("Who", i, len(was.Targets))...)
 			continue
 		}
 		v.Targets = append(v.Targets, targetRow(s))
@@ -171,6 +176,7 @@ func readPolicy(form url.Values, was access.Policy) (change access.PolicyChange,
 	for i := range rows(form, "permissions") {
 		s := readRow(form, "p", i)
 		if s.How == howNone {
+			faults = append(faults, s.forgotten("What", i, len(was.Permissions))...)
 			continue
 		}
 		s.Kind = access.KindSecrets
@@ -187,6 +193,15 @@ func readPolicy(form url.Values, was access.Policy) (change access.PolicyChange,
 		change.Permissions = append(change.Permissions, access.Permission{Effect: effect, Action: list, Resource: t})
 	}
 	return change, v.withSpare(), faults
+}
+
+// forgotten is a fault for a new row whose texts would be dropped because no
+// choice was made in it; a row that was there before is taken away so.
+func (s selector) forgotten(part string, i, before int) []string {
+	if i < before || strings.TrimSpace(s.A+s.B) == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s, row %d: choose which ones, or empty the row.", part, i+1)}
 }
 
 // rows is how many rows a list of the form had.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sort"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
@@ -32,7 +31,7 @@ func (c *call) listSecrets() error {
 // secretView is one secret with its surroundings.
 type secretView struct {
 	Secret   secrets.Secret
-	Meta     []pair // where it goes, in the order of the names
+	Meta     []pair // where it goes, in the words and order of the form
 	Readers  []reader
 	Unknown  bool // too many analyses to ask each
 	Testable bool
@@ -61,10 +60,14 @@ func (c *call) showSecret() error {
 
 func (c *call) viewSecret(s secrets.Secret) (secretView, error) {
 	v := secretView{Secret: s}
-	for name, text := range s.Meta {
-		v.Meta = append(v.Meta, pair{Key: name, Value: text})
+	for _, f := range fieldsOf(s.Type) {
+		if text := s.Meta[f.Meta]; text != "" {
+			v.Meta = append(v.Meta, pair{Key: f.Label, Value: text})
+		}
 	}
-	sort.Slice(v.Meta, func(i, j int) bool { return v.Meta[i].Key < v.Meta[j].Key })
+	if text := s.Meta["ca_sha256"]; text != "" {
+		v.Meta = append(v.Meta, pair{Key: "Own authority, SHA-256", Value: text})
+	}
 	_, v.Testable = c.panel.testers.Tester(s.Type)
 	var err error
 	v.Readers, v.Unknown, err = c.readers(c.r.Context(), s)
