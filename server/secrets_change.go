@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -125,30 +126,52 @@ func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	readers, err := vault.Directory.Readers(r.Context(), found)
-	if err != nil {
-		return nil, err
+	warning := ""
+	if who.Kind != analysisKind { // whom others' names do not concern
+		if warning, err = vault.uses(r.Context(), found); err != nil {
+			return nil, err
+		}
 	}
 	if err := vault.Secrets.Delete(r.Context(), actor(who), found.ID); err != nil {
 		return nil, err
 	}
-	if len(readers) == 0 || who.Kind == analysisKind { // whom others' names do not concern
-		return removed, nil
-	}
-	return warned{result: removed, warning: usedBy(readers, found.Key)}, nil
+	return warned{result: removed, warning: warning}, nil
 }
 
-// maxNamed bounds how many analyses a warning names.
+// uses says which analyses have the secret in their environment and which
+// actions name it; "" if there are none.
+func (v *Vault) uses(ctx context.Context, s secrets.Secret) (string, error) {
+	readers, err := v.Directory.Readers(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	users, err := v.Definitions.Users(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	if len(readers) > 0 {
+		parts = append(parts, "in the environment of "+named(readers, func(a access.Analysis) string { return a.Name }))
+	}
+	if len(users) > 0 {
+		parts = append(parts, "used by the actions "+named(users, func(d actions.Definition) string { return d.Name }))
+	}
+	if parts == nil {
+		return "", nil
+	}
+	return s.Key + " was " + strings.Join(parts, " and "), nil
+}
+
+// maxNamed bounds how many of a kind a warning names.
 const maxNamed = 5
 
-// usedBy says which analyses had the secret in their environment.
-func usedBy(readers []access.Analysis, key string) string {
-	names := make([]string, 0, maxNamed)
-	for _, a := range readers[:min(len(readers), maxNamed)] {
-		names = append(names, a.Name)
+func named[T any](list []T, name func(T) string) string {
+	names := make([]string, 0, maxNamed+1)
+	for _, item := range list[:min(len(list), maxNamed)] {
+		names = append(names, name(item))
 	}
-	if more := len(readers) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
+	if more := len(list) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return fmt.Sprintf("%s was in the environment of %s", key, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }

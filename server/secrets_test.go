@@ -201,6 +201,15 @@ func TestDeletingAUsedSecretWarns(t *testing.T) {
 	if got.status != 200 || string(got.result) != `"Successfully Removed"` || got.message != "B was in the environment of test-analysis" {
 		t.Errorf("used: got %d %s, want a warning that names the analysis", got.status, got.body)
 	}
+	s.mustDo("POST", "/secrets", `{"key":"MAIL","value":"{\"smtp_server\":\"mail.test\",\"username\":\"u\",\"password\":\"canary-pw\"}","tags":[{"key":"team","value":"ops"}]}`, nil)
+	for i := range maxNamed + 2 {
+		s.mustDo("POST", "/action", fmt.Sprintf(`{"name":"act %d","type":"interval","trigger":[{"interval":"3 minutes"}],
+			"action":{"type":"email-smtp","from":"a@b.test","to":"a@b.test","subject":"s","message":"m","smtp_secret":"MAIL"}}`, i), nil)
+	}
+	want := "MAIL was in the environment of test-analysis and used by the actions act 0, act 1, act 2, act 3, act 4, 2 more"
+	if got := s.do(access.Admin, "DELETE", "/secrets/MAIL", ""); got.status != 200 || got.message != want {
+		t.Errorf("used by actions: got %d %s, want %q", got.status, got.body, want)
+	}
 	s.grant("allow", `["secrets"]`, "access")
 	s.grant("deny", `["secrets","tag.key","team","tag.value","dev"]`, "access")
 	if got := s.do(access.Admin, "DELETE", "/secrets/C", ""); got.status != 200 || got.message != "" {
@@ -268,5 +277,32 @@ func TestBadBodiesOfSecrets(t *testing.T) {
 	}
 	if got := keys(t, s.do(access.Admin, "GET", "/secrets", "")); got != "A" {
 		t.Errorf("secrets after all: got %q, want A: nothing is half written", got)
+	}
+}
+
+func TestWrongTokensOfAnalysesAreRefusedAlike(t *testing.T) {
+	s := newSite(t)
+	right := s.token[analysisKind]
+	for name, token := range map[string]string{
+		"another uuid":            "a-00000000-0000-4000-8000-000000000000",
+		"a right beginning":       right[:20] + strings.Repeat("0", len(right)-20),
+		"a tail":                  right + "0",
+		"upper case":              strings.ToUpper(right),
+		"the prefix alone":        "a-",
+		"without the prefix":      strings.TrimPrefix(right, "a-"),
+		"the prefix of a profile": "p-" + strings.TrimPrefix(right, "a-"),
+	} {
+		got := s.do("", "GET", "/info", "", func(r *http.Request) { r.Header.Set("token", token) })
+		if got.status != 401 || got.message != denied {
+			t.Errorf("%s: got %d %s, want 401 %s", name, got.status, got.body, denied)
+		}
+	}
+	limited := false
+	for range 2 * failBurst {
+		got := s.do("", "GET", "/info", "", func(r *http.Request) { r.Header.Set("token", "a-wrong") })
+		limited = limited || got.status == http.StatusTooManyRequests
+	}
+	if !limited {
+		t.Error("wrong tokens are never limited")
 	}
 }
