@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"redis": startRedis, "masterkey": masterKey, "ready": ready, "setenv": setenv,
-			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "stall": stall, "tlscert": tlsCert, "devtoken": devToken, "setref": setref, "settled": settled, "running": running, "addjob": addJob, "exits": exits,
+			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "stall": stall, "tlscert": tlsCert, "devtoken": devToken, "setref": setref, "setline": setLine, "settled": settled, "running": running, "addjob": addJob, "exits": exits,
 		},
 	})
 }
@@ -143,6 +143,17 @@ func setenv(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
+// setLine keeps one line of what the last command printed: setline NAME N
+func setLine(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	lines := strings.Split(ts.ReadFile("stdout"), "\n")
+	if n < 1 || n > len(lines) {
+		ts.Fatalf("stdout has no line %d", n)
+	}
+	ts.Setenv(args[0], lines[n-1])
+}
+
 // setref keeps the ref of the first job of the list that was printed: setref NAME
 func setref(ts *testscript.TestScript, _ bool, args []string) {
 	var list []jobStatus
@@ -180,6 +191,7 @@ func varying() []struct {
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 		{regexp.MustCompile(`q0-\d{13}-\d+`), "JOB"},
 		{regexp.MustCompile(`"[0-9a-f]{24}"`), `"ID"`},
+		{regexp.MustCompile(`"a-[0-9a-f-]{36}"`), `"TOKEN"`},
 		{regexp.MustCompile(`"id": "[A-Za-z0-9_-]{11}"`), `"id": "TOKEN-ID"`},
 		{regexp.MustCompile(`"ca_sha256": "[0-9a-f]{64}"`), `"ca_sha256": "HASH"`},
 		{regexp.MustCompile(`"value_length": [1-9]\d*`), `"value_length": NUMBER`},
