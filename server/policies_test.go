@@ -200,12 +200,14 @@ func TestProfileRoutes(t *testing.T) {
 		access.AnalysisChange{Tags: policyTags("z", "y")}); err != nil {
 		t.Fatalf("EditAnalysis: %v", err)
 	}
+	s.mustDo("POST", "/action", `{"name":"n","action":{"type":"post","url":"https://example.test/"},"tags":[{"key":"site","value":"v"}]}`, nil)
 	tests := []struct {
 		name string
 		kind access.Kind
 		path string
 		want string
 	}{
+		{"tags of actions", access.Admin, "/tags/keys/action", `["site"]`},
 		{"tags of secrets", access.Admin, "/tags/keys/secrets", `["team"]`},
 		{"tags of analyses, sorted", access.Reader, "/tags/keys/analysis", `["y","z"]`},
 		{"tags of policies", access.Admin, "/tags/keys/am", `["team"]`},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -85,6 +86,8 @@ func (a *API) tagKeys(r *http.Request, _ access.Principal) (any, error) {
 		err = eachOf(note, func(s secrets.Secret) []secrets.Tag { return s.Tags })(vault.Directory.Secrets(r.Context()))
 	case "analysis":
 		err = eachOf(note, func(a access.Analysis) []secrets.Tag { return a.Tags })(vault.Directory.Analyses(r.Context()))
+	case "action":
+		err = eachOf(note, func(d actions.Definition) []secrets.Tag { return d.Tags })(vault.Definitions.List(r.Context()))
 	case "am", "access_management":
 		err = eachOf(note, func(p access.Policy) []secrets.Tag { return p.Tags })(vault.Directory.Policies(r.Context()))
 	}
