@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("GOLDEN", dir)
+			env.Setenv("EXAMPLES", filepath.Join(dir, "..", "..", "..", "..", "examples"))
 			return ports(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
