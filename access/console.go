@@ -41,7 +41,7 @@ func (d *Directory) WriteConsole(ctx context.Context, id string, line ConsoleLin
 	if err != nil {
 		return fmt.Errorf("encode line: %w", err)
 	}
-	payload, err := Event{Kind: EventConsole, Analysis: id, Data: kept}.payload()
+	payload, err := d.events.payload(Event{Kind: EventConsole, Analysis: id, Data: kept})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func NewDirectory(rdb redis.UniversalClient, keyring *secrets.Keyring, store *se
 		keyring: keyring, rev: store.Revision(), catalog: secrets.NewCatalog(store), now: time.Now,
 		mirror: secrets.NewMirror(), set: newRecordSet(rdb, keyring),
 	}
-	d.events = newEvents(rdb, d.set.base+"events")
+	d.events = newEvents(rdb, keyring, d.set.base+"events")
 	d.reset()
 	return d
 }

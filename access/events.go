@@ -2,12 +2,16 @@ package access
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/secrets"
 )
 
 // EventKind says what an event tells.
@@ -70,6 +74,7 @@ func (d *Directory) Listen(ctx context.Context, topics ...Topic) (*Listener, err
 // subscription in a process, and only while somebody listens.
 type events struct {
 	rdb     redis.UniversalClient
+	keyring *secrets.Keyring
 	channel string
 
 	mu      sync.Mutex
@@ -86,8 +91,8 @@ type subscription struct {
 	err   error
 }
 
-func newEvents(rdb redis.UniversalClient, channel string) *events {
-	return &events{rdb: rdb, channel: channel, byTopic: map[Topic]map[*Listener]bool{}, open: map[*Listener]bool{}}
+func newEvents(rdb redis.UniversalClient, keyring *secrets.Keyring, channel string) *events {
+	return &events{rdb: rdb, keyring: keyring, channel: channel, byTopic: map[Topic]map[*Listener]bool{}, open: map[*Listener]bool{}}
 }
 
 func (e *events) listen(ctx context.Context, topics []Topic) (*Listener, error) {
@@ -208,9 +213,9 @@ func (e *events) forget(sub *subscription) {
 // hand gives one message to those who want it. Who has no room is dropped: the
 // others must not wait for it.
 func (e *events) hand(payload string) {
-	var ev Event
-	if json.Unmarshal([]byte(payload), &ev) != nil {
-		return // somebody else's
+	ev, ok := e.decode(payload)
+	if !ok {
+		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -223,11 +228,25 @@ func (e *events) hand(payload string) {
 	}
 }
 
-// payload is the event as a message.
-func (ev Event) payload() (string, error) {
+// eventPurpose binds the MAC of an event to its use.
+const eventPurpose = "event"
+
+// payload is the event as a message: a MAC in hex and JSON. Whoever can only
+// write to Redis can start no analysis with data of their own.
+func (e *events) payload(ev Event) (string, error) {
 	text, err := json.Marshal(ev)
 	if err != nil {
 		return "", fmt.Errorf("encode event: %w", err)
 	}
-	return string(text), nil
+	return hex.EncodeToString(e.keyring.MAC(eventPurpose, string(text))) + " " + string(text), nil
+}
+
+// decode reads a message. It is false for one that is not ours.
+func (e *events) decode(payload string) (ev Event, ok bool) {
+	tag, text, _ := strings.Cut(payload, " ")
+	mac, err := hex.DecodeString(tag)
+	if err != nil || !e.keyring.VerifyMAC(mac, eventPurpose, text) {
+		return Event{}, false
+	}
+	return ev, json.Unmarshal([]byte(text), &ev) == nil
 }

@@ -171,3 +171,50 @@ func TestTheConsoleIsMaskedKeptShortAndTold(t *testing.T) {
 		t.Errorf("a secret that came later: got %s, want it masked", ev.Data)
 	}
 }
+
+func TestAnEventThatSomebodyElsePublishedIsIgnored(t *testing.T) {
+	b := first(t, realRedis(t))
+	a, _ := b.analysis(t, AnalysisChange{})
+	l := listen(t, b.dir, Topic{EventRun, a.ID})
+	ours, err := b.dir.events.payload(Event{Kind: EventRun, Analysis: a.ID, Data: json.RawMessage(`["ours"]`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, forged := range []string{
+		"", "x", `{"kind":"run","analysis":"` + a.ID + `","data":[]}`, ` {"kind":"run","analysis":"` + a.ID + `","data":[]}`,
+		strings.Replace(ours, "ours", "thei", 1), strings.ToUpper(ours),
+	} {
+		if err := b.rdb.Publish(t.Context(), b.dir.events.channel, forged).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.rdb.Publish(t.Context(), b.dir.events.channel, ours).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, l); string(got.Data) != `["ours"]` {
+		t.Errorf("got %s, want ours alone", got.Data)
+	}
+}
+
+func TestAListenerHearsAgainWhenItsLineToRedisBroke(t *testing.T) {
+	b := first(t, realRedis(t))
+	a, _ := b.analysis(t, AnalysisChange{})
+	l := listen(t, b.dir, Topic{EventRun, a.ID})
+	if err := b.rdb.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		t.Fatalf("CLIENT KILL: %v", err)
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		if err := b.dir.Run(t.Context(), secrets.Use{Actor: "x"}, a.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case _, ok := <-l.Events():
+			if !ok {
+				t.Error("the listener was dropped")
+			}
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	t.Fatal("no event reaches the listener within 20 s")
+}

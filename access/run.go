@@ -19,7 +19,7 @@ func (d *Directory) Run(ctx context.Context, use secrets.Use, id string, data js
 	if !r.body.Active {
 		return fmt.Errorf("%w: %s", ErrInactive, id)
 	}
-	payload, err := Event{Kind: EventRun, Analysis: id, Data: data}.payload()
+	payload, err := d.events.payload(Event{Kind: EventRun, Analysis: id, Data: data})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,8 @@ package server
 
 import "net/http"
 
-// analysisRoutes are the rows of the table for analyses and what they may ask.
+// analysisRoutes are the rows of the table for analyses, for what these may ask,
+// and for actions.
 func analysisRoutes() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
