@@ -39,7 +39,8 @@ async function main() {
     await report(context, JSON.parse(T_ANALYSIS_DATA ?? "[]"));
     return;
   }
-  sdk.Analysis.use(report, { token: process.env.T_ANALYSIS_TOKEN });
+  const { Analysis } = sdk.default ?? sdk; // the package is CommonJS
+  Analysis.use(report, { token: process.env.T_ANALYSIS_TOKEN });
 }
 
 await main();
