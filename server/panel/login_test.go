@@ -193,3 +193,16 @@ func TestALoginLeadsBackToThePage(t *testing.T) {
 		t.Errorf("after the login: redirected to %q", got)
 	}
 }
+
+func TestASessionIsGoodInEveryProcess(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(access.Admin)
+	old := *s.vault.Sessions
+	s.vault.Sessions = NewSessions(old.rdb, old.keyring)
+	other := httptest.NewServer(s.handler())
+	defer other.Close()
+	s.url = other.URL // the same host, so the browser sends its cookie
+	if got := b.get("/panel/secrets"); got.status != http.StatusOK {
+		t.Errorf("page of another process: got %d, want 200", got.status)
+	}
+}

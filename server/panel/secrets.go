@@ -11,7 +11,7 @@ import (
 )
 
 // mostReaders bounds how many analyses are asked whether they read a secret:
-// each is a question without I/O, and a page is for a person.
+// each is a question with a short trip to Redis, and a page is for a person.
 const mostReaders = 500
 
 type secretsView struct {
@@ -66,7 +66,7 @@ func (c *call) viewSecret(s secrets.Secret) (secretView, error) {
 		}
 	}
 	if text := s.Meta["ca_sha256"]; text != "" {
-		v.Meta = append(v.Meta, pair{Key: "Own authority, SHA-256", Value: text})
+		v.Meta = append(v.Meta, pair{Key: "Own CA, SHA-256", Value: text})
 	}
 	_, v.Testable = c.panel.testers.Tester(s.Type)
 	var err error
