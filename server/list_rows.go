@@ -1,8 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -134,5 +137,21 @@ func (p pattern) matches(text string) bool {
 
 // byText orders rows by a text, whatever its letter case.
 func byText[T any](text func(T) string) func(a, b T) int {
-	return func(a, b T) int { return strings.Compare(strings.ToLower(text(a)), strings.ToLower(text(b))) }
+	return func(a, b T) int { return compareFold(text(a), text(b)) }
+}
+
+// compareFold compares as strings.Compare does in lower case, without making
+// the lower case of every row at every comparison.
+func compareFold(a, b string) int {
+	for a != "" && b != "" {
+		x, n := utf8.DecodeRuneInString(a)
+		y, m := utf8.DecodeRuneInString(b)
+		if x != y {
+			if x, y = unicode.ToLower(x), unicode.ToLower(y); x != y {
+				return cmp.Compare(x, y)
+			}
+		}
+		a, b = a[n:], b[m:]
+	}
+	return cmp.Compare(len(a), len(b))
 }

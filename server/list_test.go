@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -213,4 +214,47 @@ func FuzzParseList(f *testing.F) {
 			}
 		}
 	})
+}
+
+func FuzzCompareFold(f *testing.F) {
+	for _, seed := range [][2]string{{"", ""}, {"a", "A"}, {"ab", "a"}, {"Ä", "ä"}, {"B", "a"}, {"\xff", "é"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if !utf8.ValidString(a) || !utf8.ValidString(b) {
+			t.Skip("keys and names are UTF-8")
+		}
+		if got, want := compareFold(a, b), strings.Compare(strings.ToLower(a), strings.ToLower(b)); got != want {
+			t.Errorf("%q and %q: got %d, want %d", a, b, got, want)
+		}
+		if compareFold(a, b) != -compareFold(b, a) {
+			t.Errorf("%q and %q: the order depends on which comes first", a, b)
+		}
+	})
+}
+
+// One page of 100,000 rows through two filters, in order.
+func BenchmarkListPage(b *testing.B) {
+	spec := fruitList()
+	all := make([]fruit, 100_000)
+	for i := range all {
+		all[i] = fruit{id: fmt.Sprintf("%024x", i), name: fmt.Sprintf("Fruit-%d", i%7919), tags: []secrets.Tag{{Key: "colour", Value: "red"}}}
+	}
+	q, err := parseList(httptest.NewRequest("GET", "/fruits?filter[name]=*9*&filter[tags][0][key]=colour&fields=name", nil), spec)
+	if err != nil {
+		b.Fatalf("parseList: %v", err)
+	}
+	for b.Loop() {
+		if rows := spec.page(q, all); len(rows) != defaultAmount {
+			b.Fatalf("got %d rows, want %d", len(rows), defaultAmount)
+		}
+	}
+}
+
+func BenchmarkOpenAPI(b *testing.B) {
+	for b.Loop() {
+		if _, err := (&API{}).openAPI(nil, access.Principal{}); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
@@ -47,7 +48,7 @@ func secretList() listSpec[secrets.Secret] {
 		order: "key", id: id, tags: func(s secrets.Secret) []secrets.Tag { return s.Tags },
 		columns: []column[secrets.Secret]{
 			{name: "id", always: true, text: id, show: func(s secrets.Secret) any { return s.ID }},
-			{name: "key", text: key, compare: byText(key), show: func(s secrets.Secret) any { return s.Key }},
+			{name: "key", text: key, compare: byKey, show: func(s secrets.Secret) any { return s.Key }},
 			{name: "type", text: kind, show: func(s secrets.Secret) any { return s.Type }},
 			{name: "version", show: func(s secrets.Secret) any { return s.Version }},
 			{name: "tags", show: func(s secrets.Secret) any { return notNil(s.Tags) }},
@@ -58,6 +59,9 @@ func secretList() listSpec[secrets.Secret] {
 		},
 	}
 }
+
+// byKey is the order of the store, whose pages are taken as they are.
+func byKey(a, b secrets.Secret) int { return strings.Compare(a.Key, b.Key) }
 
 func showDestination(s secrets.Secret) any {
 	if s.Meta == nil {

@@ -217,6 +217,18 @@ func TestDeletingAUsedSecretWarns(t *testing.T) {
 	}
 }
 
+func TestTheOrderOfKeysIsTheSameWithAndWithoutAFilter(t *testing.T) {
+	s := newSite(t)
+	s.fill("A_B=ops", "AB=ops", "A1=ops", "A=ops")
+	s.grant("allow", `["secrets"]`, "access")
+	const want = "A A1 AB A_B"
+	for query, as := range map[string]access.Kind{"": access.Admin, "?filter[key]=*": access.Admin, "?page=1": analysisKind} {
+		if got := keys(t, s.do(as, "GET", "/secrets"+query, "")); got != want {
+			t.Errorf("GET /secrets%s as %s: got %q, want %q", query, as, got, want)
+		}
+	}
+}
+
 func TestWhatWasReadCanBeSentBackWithANewValue(t *testing.T) {
 	s := newSite(t)
 	s.fill("A=ops")
