@@ -293,7 +293,7 @@ func (c *client) findAnalysis(ctx context.Context, ref string) (string, error) {
 	if isID(ref) {
 		return ref, nil
 	}
-	if strings.HasPrefix(c.token.Reveal(), "a-") {
+	if c.isAnalysis() {
 		var self struct {
 			ID   string `json:"id"`
 			Name string `json:"name"`

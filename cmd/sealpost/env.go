@@ -205,9 +205,12 @@ func (c *client) ownKeys(ctx context.Context, path string) (map[string]bool, err
 	return own, nil
 }
 
+// isAnalysis reports whether our token is the one of an analysis.
+func (c *client) isAnalysis() bool { return strings.HasPrefix(c.token.Reveal(), "a-") }
+
 // tokenFor is the token that the child calls the API with: the analysis' own.
 func (c *client) tokenFor(ctx context.Context, id string) (redact.String, error) {
-	if strings.HasPrefix(c.token.Reveal(), "a-") {
+	if c.isAnalysis() {
 		return c.token, nil // we are the analysis
 	}
 	var made struct {
