@@ -62,11 +62,13 @@ fuzz: ## each fuzz target for FUZZTIME (1m)
 		done; \
 	done
 
-bench: ## the queue beside asynq on one Redis; rewrites docs/bench/queue.*
+bench: ## the queue beside asynq, environments beside a bare handler; rewrites docs/bench/
 	cd integration/bench && $(GO) run -mod=mod . -out ../../docs/bench
+	$(GO) run ./integration/cmd/benchenv -out docs/bench
 
-bench-check: ## the benchmark still builds and runs, with few jobs
+bench-check: ## the benchmarks still build and run, with little work
 	cd integration/bench && $(GO) run -mod=mod . -jobs 2000 -rounds 1
+	$(GO) run ./integration/cmd/benchenv -others 50 -for 200ms -rounds 1
 
 chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
 	$(GO) run ./integration/cmd/chaos
