@@ -114,7 +114,7 @@ func (a *app) runCommand() *cobra.Command {
 			if analysis == "" {
 				return usage("--analysis: want the id or the name of an analysis")
 			}
-			payload, err := readData(data)
+			payload, err := a.readData(data)
 			if err != nil {
 				return err
 			}
@@ -145,11 +145,11 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // readData reads what the analysis gets as data; "" is none.
-func readData(file string) (string, error) {
+func (a *app) readData(file string) (string, error) {
 	if file == "" {
 		return "[]", nil
 	}
-	text, err := readFile(file)
+	text, err := a.readInput(file)
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -31,7 +30,7 @@ func (f *policyFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.secretTags, "secret-tag", nil, "k=v: on the secrets with this tag; may be repeated")
 	flags.StringArrayVar(&f.secretIDs, "secret-id", nil, "on the secret with this id or key; may be repeated")
 	flags.BoolVar(&f.anySecret, "any-secret", false, "on all secrets")
-	flags.StringVar(&f.file, "from-file", "", "JSON file with the whole policy, as the API takes it; no other flags then")
+	flags.StringVar(&f.file, "from-file", "", "JSON file, or -, with the whole policy, as the API takes it; no other flags then")
 	settingFlags(cmd, clientSettings()...)
 }
 
@@ -106,12 +105,9 @@ func (a *app) policyFile(cmd *cobra.Command, f *policyFlags) (*client, any, erro
 	if f.targets() || f.permissions() || cmd.Flags().Changed("name") || cmd.Flags().Changed("active") {
 		return nil, nil, usage("--from-file is the whole policy; give no other flags with it")
 	}
-	text, err := readFile(f.file)
+	text, err := a.readObject(f.file)
 	if err != nil {
 		return nil, nil, err
-	}
-	if !json.Valid(text) {
-		return nil, nil, usage("%s is not JSON", f.file)
 	}
 	c, err := a.client(cmd)
 	return c, text, err

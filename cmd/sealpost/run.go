@@ -132,7 +132,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "table", "table or json")
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "YAML file with settings; SEALPOST_* variables and flags win over it")
 	root.AddCommand(a.serveCommand(), a.devCommand(), a.initCommand(), a.tokenCommand(),
-		a.analysisCommand(), a.policyCommand(), a.envCommand(), a.runCommand(),
+		a.analysisCommand(), a.policyCommand(), a.envCommand(), a.runCommand(), a.actionCommand(),
 		a.secretCommand(), a.jobCommand(), a.parkedCommand(), a.deadCommand(), a.queueCommand(),
 		a.doctorCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand())
 	return root

@@ -75,7 +75,7 @@ func (a *app) open(name string) (io.ReadCloser, int64, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, 0, fmt.Errorf("open jobs: %w", err)
+		return nil, 0, fmt.Errorf("open input: %w", err)
 	}
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
