@@ -22,10 +22,19 @@ import (
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
-// recorded is one reply of a real server. The code stands once at the start,
-// the lines after the first begin with their enhanced code, as textproto
-// joins them.
-type recorded struct{ From, Stage, Reply, Reason string }
+// recorded is one reply of a server. The code stands once at the start, the
+// lines after the first begin with their enhanced code, as textproto joins
+// them. Addresses of people and of networks are replaced by reserved ones.
+type recorded struct {
+	From, Stage, Reply, Reason string
+	// Source is the server and version that gave the reply in a run, its
+	// source code, or the public text that quotes it; constructed if there is
+	// none, for words that are only likely.
+	Source string
+}
+
+// constructed is the source of a reply that nobody was seen to give.
+const constructed = "constructed"
 
 // corpus reads testdata/replies.json.
 func corpus(t testing.TB) []recorded {
@@ -51,23 +60,36 @@ func (r recorded) asError(t testing.TB) *textproto.Error {
 	return &textproto.Error{Code: code, Msg: r.Reply[4:]}
 }
 
-func TestRealRepliesAreUnderstood(t *testing.T) {
-	list := corpus(t)
-	if len(list) < 80 {
-		t.Fatalf("only %d replies", len(list))
-	}
-	servers := map[string]bool{}
+func TestMostRepliesHaveASource(t *testing.T) {
+	list, real, servers, seen := corpus(t), 0, map[string]bool{}, map[string]bool{}
 	for _, r := range list {
-		servers[r.From] = true
+		if r.Source == "" {
+			t.Errorf("%q: no source", r.Reply)
+		}
+		if seen[r.Reply] {
+			t.Errorf("%q: twice", r.Reply)
+		}
+		seen[r.Reply], servers[r.From] = true, true
+		if r.Source != constructed {
+			real++
+		}
+	}
+	if real < 80 {
+		t.Errorf("got %d replies with a source, want 80", real)
+	}
+	t.Logf("%d replies of %d servers: %d with a source, %d constructed", len(list), len(servers), real, len(list)-real)
+}
+
+func TestRepliesAreUnderstood(t *testing.T) {
+	for _, r := range corpus(t) {
 		f := newFailure(t.Context(), secrets.Ref{}, r.Stage, fmt.Errorf("x: %w", r.asError(t)), nil)
 		if got := string(f.verdict.Reason); got != r.Reason {
-			t.Errorf("%s at %s: %q: got %s by %s, want %s", r.From, r.Stage, r.Reply, got, f.verdict.Rule, r.Reason)
+			t.Errorf("%s at %s (%s): %q: got %s by %s, want %s", r.From, r.Stage, r.Source, r.Reply, got, f.verdict.Rule, r.Reason)
 		}
 		if strings.ContainsAny(f.text, "@\n") || strings.Contains(f.text, "://") {
 			t.Errorf("text %q", f.text)
 		}
 	}
-	t.Logf("%d replies of %d servers", len(list), len(servers))
 }
 
 func TestEveryReplyRowIsSoundAndReached(t *testing.T) {
