@@ -39,6 +39,10 @@ var replies = actions.Table{
 	{Name: "unreadable", Status: "answer.unreadable", Reason: actions.Ambiguous},
 	{Name: "no-connection", Status: "net.*", Reason: actions.Transient},
 
+	// Its words are "the security token included in the request has expired",
+	// which must not be taken for the clock's.
+	{Name: "expired-token", Status: "ExpiredToken*", Reason: actions.Credential, Advice: adviceKeys},
+
 	// The clock: the key is right.
 	{Name: "clock", Text: clockWords, Reason: actions.Transient, After: 10 * time.Second, Advice: adviceClock},
 	{Name: "clock", Status: "RequestTimeTooSkewed", Reason: actions.Transient, After: 10 * time.Second, Advice: adviceClock},
@@ -67,7 +71,6 @@ var replies = actions.Table{
 	{Name: "wrong-secret-key", Status: "SignatureDoesNotMatch", Reason: actions.Credential, Advice: adviceKeys},
 	{Name: "wrong-secret-key", Status: "InvalidSignature*", Reason: actions.Credential, Advice: adviceKeys},
 	{Name: "wrong-secret-key", Status: "IncompleteSignature*", Reason: actions.Credential, Advice: adviceKeys},
-	{Name: "expired-token", Status: "ExpiredToken*", Reason: actions.Credential, Advice: adviceKeys},
 	{Name: "expired-token", Status: "TokenRefreshRequired", Reason: actions.Credential, Advice: adviceKeys},
 	{Name: "not-allowed", Status: "AccessDenied*", Reason: actions.Credential, Advice: adviceAllow},
 	{Name: "not-allowed", Status: "UnauthorizedOperation", Reason: actions.Credential, Advice: adviceAllow},
