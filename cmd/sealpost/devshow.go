@@ -30,6 +30,9 @@ type devResult struct {
 	Message       string            `json:"sqs_message"`
 	Jobs          []json.RawMessage `json:"jobs"`
 	FirstMS       int64             `json:"first_delivery_ms"` // since the program started
+	Analysis      string            `json:"analysis"`
+	AnalysisToken string            `json:"analysis_token"`
+	Environment   json.RawMessage   `json:"environment"` // keys and where each is from, no values
 }
 
 // show does the main job, through the API as anybody would.
@@ -50,6 +53,9 @@ func (d *dev) show(ctx context.Context, start time.Time) error {
 		return err
 	}
 	if err := admin.call(ctx, http.MethodGet, "/secrets/MAIL_DEV", nil, &r.Secret); err != nil {
+		return err
+	}
+	if err := d.makeAnalysis(ctx, admin, &r); err != nil {
 		return err
 	}
 	if messages := d.mail.Messages(); len(messages) > 0 {
@@ -154,14 +160,30 @@ func (d *dev) tell(r devResult) error {
 		return fmt.Errorf("print secret: %w", err)
 	}
 	b.WriteString(section("What anybody can see of the secret from now on (GET /secrets/MAIL_DEV)", string(text)))
-	b.WriteString("--- Play with it; Ctrl-C ends it, and all is gone\n\n")
-	fmt.Fprintf(&b, "  API        %s\n  metrics    %s/metrics\n  health     %s/readyz?verbose\n", r.API, r.Ops, r.Ops)
-	fmt.Fprintf(&b, "  mail sink  %s (STARTTLS)\n  SQS sink   %s\n  HTTP sink  %s\n\n", r.SMTP, r.SQS, r.HTTP)
-	fmt.Fprintf(&b, "  export SEALPOST_URL=%s\n  export SEALPOST_TOKEN=%s   # admin\n  # a producer's token: %s\n\n", r.API, r.AdminToken, r.ProducerToken)
-	b.WriteString("  sealpost secret test MAIL_DEV\n  sealpost queue stats\n")
-	b.WriteString(`  echo '{"action":{"type":"email-smtp","smtp_secret":"MAIL_DEV","from":"me@dev.test","to":"you@dev.test","subject":"hi","message":"hello"}}' | sealpost job send - --wait 10s` + "\n")
+	environment, err := json.MarshalIndent(r.Environment, "", "  ")
+	if err != nil {
+		return fmt.Errorf("print environment: %w", err)
+	}
+	b.WriteString(section("What an analysis may see, and by which rule (GET /analysis/{id}/environment?explain=true)", string(environment)))
+	b.WriteString(r.play())
 	_, err = fmt.Fprint(d.app.stdout, b.String())
 	return err
+}
+
+// play says where everything is and what to try.
+func (r *devResult) play() string {
+	var b strings.Builder
+	b.WriteString("--- Play with it; Ctrl-C ends it, and all is gone\n\n")
+	fmt.Fprintf(&b, "  API        %s\n  panel      %s/panel/ (log in with the token below)\n", r.API, r.API)
+	if r.Ops != "off" {
+		fmt.Fprintf(&b, "  metrics    %s/metrics\n  health     %s/readyz?verbose\n", r.Ops, r.Ops)
+	}
+	fmt.Fprintf(&b, "  mail sink  %s (STARTTLS)\n  SQS sink   %s\n  HTTP sink  %s\n\n", r.SMTP, r.SQS, r.HTTP)
+	fmt.Fprintf(&b, "  export SEALPOST_URL=%s\n  export SEALPOST_TOKEN=%s   # admin\n", r.API, r.AdminToken)
+	fmt.Fprintf(&b, "  # a producer's token: %s\n  # the analysis' token: %s\n\n", r.ProducerToken, r.AnalysisToken)
+	b.WriteString("  sealpost secret test MAIL_DEV\n  sealpost queue stats\n  sealpost run --analysis dev -- printenv API_KEY MODE\n")
+	b.WriteString(`  echo '{"action":{"type":"email-smtp","smtp_secret":"MAIL_DEV","from":"me@dev.test","to":"you@dev.test","subject":"hi","message":"hello"}}' | sealpost job send - --wait 10s` + "\n")
+	return b.String()
 }
 
 // indent moves text two columns in, and makes it harmless on a terminal.
