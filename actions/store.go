@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
 	"slices"
 	"time"
@@ -133,6 +134,21 @@ func (s *Store) Get(ctx context.Context, id string) (Definition, error) {
 		return Definition{}, ErrNotFound
 	}
 	return s.opened(b)
+}
+
+// Verify opens every action and returns how many there are. Error
+// secrets.ErrSealBroken, or the network's.
+func (s *Store) Verify(ctx context.Context) (int, error) {
+	var bodies []*definitionBody
+	if err := s.view(ctx, func() { bodies = slices.Collect(maps.Values(s.byID)) }); err != nil {
+		return 0, err
+	}
+	for _, b := range bodies { // records never change once they are in the copy
+		if _, err := s.opened(b); err != nil {
+			return 0, err
+		}
+	}
+	return len(bodies), nil
 }
 
 // Create stores a new action. Errors: *InvalidError, ErrLimit.

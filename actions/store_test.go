@@ -147,6 +147,9 @@ func TestStoreTampering(t *testing.T) {
 			if _, err := s.another(t).Get(t.Context(), a.ID); !errors.Is(err, secrets.ErrSealBroken) {
 				t.Errorf("another process: got %v, want ErrSealBroken", err)
 			}
+			if _, err := s.another(t).Verify(t.Context()); !errors.Is(err, secrets.ErrSealBroken) {
+				t.Errorf("Verify: got %v, want ErrSealBroken", err)
+			}
 		})
 	}
 }
@@ -174,6 +177,9 @@ func TestStoreSeesOtherProcessesAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
+	if n, err := s.Verify(t.Context()); n != 20 || err != nil {
+		t.Errorf("Verify: got %d, %v, want 20", n, err)
+	}
 	if list, err := s.List(t.Context()); err != nil || len(list) != 20 {
 		t.Errorf("after 20 writes of two processes: %d actions, %v", len(list), err)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/config"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -159,7 +161,19 @@ func keyringFinding(ctx context.Context, cfg config.Config, rdb redis.UniversalC
 		}
 		return finding{"secrets", "fail", text, "somebody changed Redis behind Sealpost's back: compare with a backup"}
 	}
+	if err := verifyRecords(ctx, rdb, keyring, store); err != nil {
+		return finding{"records", "fail", err.Error(), "somebody changed Redis behind Sealpost's back: restore a backup; until then nobody gets an environment"}
+	}
 	return finding{Check: "keyring", Result: "ok", Text: "opens under this master key (check value " + kek.Check() + "); all seals hold"}
+}
+
+// verifyRecords checks the seals of policies, analyses and stored actions.
+func verifyRecords(ctx context.Context, rdb redis.UniversalClient, keyring *secrets.Keyring, store *secrets.Store) error {
+	if _, _, err := access.NewDirectory(rdb, keyring, store).Verify(ctx); err != nil {
+		return err
+	}
+	_, err := actions.NewStore(rdb, keyring, store).Verify(ctx)
+	return err
 }
 
 func apiFinding(ctx context.Context, cfg config.Config) finding {

@@ -118,6 +118,12 @@ func (p *process) unseal(ctx context.Context) error {
 		store.Close()
 		return err
 	}
+	if err := verifyRecords(ctx, p.rdb, keyring, store); errors.Is(err, secrets.ErrSealBroken) {
+		p.log.Error("somebody changed policies, analyses or actions in Redis; they are refused until a backup is restored", slog.Any("err", err))
+	} else if err != nil {
+		store.Close()
+		return err
+	}
 	store.OnChange(p.credentialChanged)
 	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring),
 		directory: access.NewDirectory(p.rdb, keyring, store), actions: actions.NewStore(p.rdb, keyring, store), sessions: panel.NewSessions(p.rdb, keyring)})
