@@ -49,6 +49,7 @@ func (a *app) serveCommand() *cobra.Command {
 			if err := secrets.HardenProcess(); err != nil {
 				return fmt.Errorf("harden process: %w", err)
 			}
+			defer reserveHeap()()
 			options := cfg.Redis.Options()
 			// Each partition holds a connection in a blocking read; the rest is
 			// what go-redis would take without them.
