@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -89,7 +90,7 @@ const minLine = 8 // bytes
 
 // parts are the texts of a value that must not be seen.
 func parts(value string) []string {
-	list := []string{value}
+	list := []string{value, strings.TrimSpace(value)} // shells take line ends off
 	if strings.ContainsAny(value, "\r\n") {
 		for _, line := range strings.FieldsFunc(value, func(r rune) bool { return r == '\r' || r == '\n' }) {
 			if line = strings.TrimSpace(line); len(line) >= minLine {
@@ -118,7 +119,8 @@ func formsOf(s string) []string {
 	if len(s) < redact.MinValue {
 		return nil
 	}
-	forms := []string{s, url.QueryEscape(s), url.PathEscape(s), jsonText(s, true), jsonText(s, false),
+	ascii := strconv.QuoteToASCII(s) // as other languages escape letters in JSON
+	forms := []string{s, ascii[1 : len(ascii)-1], url.QueryEscape(s), url.PathEscape(s), jsonText(s, true), jsonText(s, false),
 		hex.EncodeToString([]byte(s)), strings.ToUpper(hex.EncodeToString([]byte(s)))}
 	for shift := range 3 {
 		std := core64(s, shift)

@@ -40,7 +40,8 @@ func TestMaskerHidesEverySpelling(t *testing.T) {
 	const value = `hunter2 "/?"+&`
 	const mail = `{"smtp_server":"mail.example.com","username":"robot@example.com","password":"p4ssw0rd-4711"}`
 	const pem = "-----BEGIN X-----\nMIIBcanarycanary\n}\n-----END X-----\n"
-	forms := newSpellings([]redact.String{redact.New(value), redact.New(mail), redact.New(pem), redact.New("abc"), redact.New("")})
+	forms := newSpellings([]redact.String{redact.New(value), redact.New(mail), redact.New(pem), redact.New("abc"), redact.New(""),
+		redact.New("pässwörd"), redact.New("short\n")})
 	tests := []struct{ name, text, want string }{
 		{"as it is", "a " + value + " b", "a [redacted] b"},
 		{"twice without a gap", value + value, "[redacted][redacted]"},
@@ -54,6 +55,8 @@ func TestMaskerHidesEverySpelling(t *testing.T) {
 		{"a short line of it stands everywhere", "func() {}", "func() {}"},
 		{"a value below four characters", "abc", "abc"},
 		{"the beginning of a value at the end", "hunter2 ", "hunter2 "},
+		{"letters as escapes", `p\u00e4ssw\u00f6rd`, "[redacted]"},
+		{"a value without its line end", "a short one", "a [redacted] one"},
 		{"nothing", "", ""},
 	}
 	for _, tt := range tests {
