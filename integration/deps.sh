@@ -82,6 +82,15 @@ report() {
 	else
 		echo "sqs:    no npm; the tests with fauxqs are skipped"
 	fi
+	if ! have node; then
+		echo "sdk:    no node; the tests with the JavaScript client are skipped"
+	elif [ -d .cache/sdk/node_modules/@tago-io/sdk ]; then
+		echo "sdk:    @tago-io/sdk in .cache/sdk, node $(first node --version)"
+	elif have npm; then
+		echo "sdk:    @tago-io/sdk, to be installed by npm $(first npm --version)"
+	else
+		echo "sdk:    no npm; the tests with the JavaScript client are skipped"
+	fi
 	if engine=$(docker version --format '{{.Server.Version}}' 2>/dev/null) && [ -n "$engine" ]; then
 		echo "docker: engine $engine, image ${SEALPOST_TEST_REDIS_IMAGE:-redis:7}"
 	else
