@@ -205,3 +205,16 @@ func queryInt(r *http.Request, name string, missing, least, most int) (int, erro
 	}
 	return n, nil
 }
+
+// queryFlag reads true or false from the query string.
+func queryFlag(r *http.Request, name string, missing bool) (bool, error) {
+	switch r.URL.Query().Get(name) {
+	case "":
+		return missing, nil
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, refuse(http.StatusBadRequest, "%s must be true or false", name)
+}

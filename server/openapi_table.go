@@ -75,6 +75,7 @@ func profileOperations(types schemas) map[string]operation {
 
 func secretOperations(types schemas) map[string]operation {
 	tags := types.of([]secrets.Tag{})
+	force := []parameter{{"force", "false: refuse, with 409, to remove what analyses or actions use; true unless given"}}
 	edit := objectSchema("type?", textSchema(), "value?", hiddenSchema(), "tags?", tags)
 	create := objectSchema("key", textSchema(), "type?", textSchema(), "value", hiddenSchema(), "tags?", tags)
 	return map[string]operation{
@@ -82,7 +83,7 @@ func secretOperations(types schemas) map[string]operation {
 		"POST /secrets":           {summary: "Store a secret", body: create, result: idView{}},
 		"GET /secrets/{id}":       {summary: "Show a secret by id or key, without its value", result: secretView{}},
 		"PUT /secrets/{id}":       {summary: "Store a new value or new tags; the key never changes", body: edit, result: textSchema()},
-		"DELETE /secrets/{id}":    {summary: "Remove a secret; the message warns when analyses had it", result: textSchema()},
+		"DELETE /secrets/{id}":    {summary: "Remove a secret; the message warns when analyses or actions had it", query: force, result: textSchema()},
 		"POST /secrets/{id}/test": {summary: "Log in with the secret at its server, and say which step failed", result: testView{}},
 	}
 }

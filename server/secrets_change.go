@@ -117,6 +117,7 @@ func (v *Vault) editable(ctx context.Context, who access.Principal, ref string, 
 }
 
 // deleteSecret works on a secret in use, as clients expect, and then warns.
+// With force=false it refuses that instead.
 func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
 	vault, err := a.vault()
 	if err != nil {
@@ -126,10 +127,24 @@ func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	force, err := queryFlag(r, "force", true)
+	if err != nil {
+		return nil, err
+	}
 	warning := ""
-	if who.Kind != analysisKind { // whom others' names do not concern
-		if warning, err = vault.uses(r.Context(), found); err != nil {
+	if who.Kind != analysisKind || !force {
+		uses, err := vault.uses(r.Context(), found)
+		if err != nil {
 			return nil, err
+		}
+		if who.Kind == analysisKind && uses != "" {
+			uses = "in use" // others' names do not concern it
+		}
+		if uses != "" && !force {
+			return nil, refuse(http.StatusConflict, "%s is %s; nothing was removed; force=true (`secret rm --force`) removes it", found.Key, uses)
+		}
+		if uses != "" {
+			warning = found.Key + " was " + uses
 		}
 	}
 	if err := vault.Secrets.Delete(r.Context(), actor(who), found.ID); err != nil {
@@ -138,8 +153,8 @@ func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
 	return warned{result: removed, warning: warning}, nil
 }
 
-// uses says which analyses have the secret in their environment and which
-// actions name it; "" if there are none.
+// uses says, to go after "is", which analyses have the secret in their
+// environment and which actions name it; "" if there are none.
 func (v *Vault) uses(ctx context.Context, s secrets.Secret) (string, error) {
 	readers, err := v.Directory.Readers(ctx, s)
 	if err != nil {
@@ -159,7 +174,7 @@ func (v *Vault) uses(ctx context.Context, s secrets.Secret) (string, error) {
 	if parts == nil {
 		return "", nil
 	}
-	return s.Key + " was " + strings.Join(parts, " and "), nil
+	return strings.Join(parts, " and "), nil
 }
 
 // maxNamed bounds how many of a kind a warning names.

@@ -217,6 +217,32 @@ func TestDeletingAUsedSecretWarns(t *testing.T) {
 	}
 }
 
+func TestDeletingAUsedSecretCanBeRefused(t *testing.T) {
+	s := newSite(t)
+	s.fill("A=ops", "B=dev")
+	s.grant("allow", teamOps, "access")
+	s.grant("allow", `["secrets"]`, "delete")
+	for _, tt := range []struct {
+		name   string
+		kind   access.Kind
+		path   string
+		status int
+		want   string
+	}{
+		{"used", access.Admin, "A?force=false", 409, "A is in the environment of test-analysis; nothing was removed; force=true (`secret rm --force`) removes it"},
+		{"used, asked by an analysis", analysisKind, "A?force=false", 409, "A is in use; nothing was removed; force=true (`secret rm --force`) removes it"},
+		{"neither true nor false", access.Admin, "A?force=yes", 400, "force must be true or false"},
+		{"not there", access.Admin, "C?force=false", 404, "Secret Not Found"},
+		{"not used", access.Admin, "B?force=false", 200, ""},
+		{"used, with force", access.Admin, "A?force=true", 200, "A was in the environment of test-analysis"},
+		{"gone", access.Admin, "A?force=true", 404, "Secret Not Found"},
+	} {
+		if got := s.do(tt.kind, "DELETE", "/secrets/"+tt.path, ""); got.status != tt.status || got.message != tt.want {
+			t.Errorf("%s: got %d %s, want %d %q", tt.name, got.status, got.body, tt.status, tt.want)
+		}
+	}
+}
+
 func TestTheOrderOfKeysIsTheSameWithAndWithoutAFilter(t *testing.T) {
 	s := newSite(t)
 	s.fill("A_B=ops", "AB=ops", "A1=ops", "A=ops")

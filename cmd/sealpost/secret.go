@@ -272,16 +272,20 @@ func sorted(m map[string]string) []string {
 }
 
 func (a *app) secretRemove() *cobra.Command {
+	var force bool
 	cmd := &cobra.Command{
 		Use: "rm KEY|ID", Short: "Remove a secret; jobs that name it will be dead letters", Args: cobra.ExactArgs(1),
+		Long: "Refuses to remove a secret that stored actions name or that analyses have in their\n" +
+			"environment, unless --force says so.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client(cmd)
 			if err != nil {
 				return err
 			}
-			return c.call(cmd.Context(), http.MethodDelete, secretPath(args[0]), nil, nil)
+			return c.call(cmd.Context(), http.MethodDelete, secretPath(args[0])+"?force="+strconv.FormatBool(force), nil, nil)
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "remove it though it is in use")
 	settingFlags(cmd, clientSettings()...)
 	return cmd
 }
