@@ -57,13 +57,27 @@ type Token struct {
 	Name      string    // whose it is, for the audit trail
 	NotBefore time.Time // when it was made
 	Expires   time.Time // zero: never
+	Scopes    Scopes    // of a producer
 }
 
 // Principal is who presented a valid token.
 type Principal struct {
-	ID   string
-	Kind Kind
-	Name string
+	ID     string
+	Kind   Kind
+	Name   string
+	Scopes Scopes // of a producer
+}
+
+// Same reports whether both are one token, whose scopes never change.
+func (p Principal) Same(other Principal) bool {
+	return p.ID == other.ID && p.Kind == other.Kind && p.Name == other.Name
+}
+
+// TokenOptions are what a token need not have. The zero value is a token that
+// is good for ever, for all that its kind may do.
+type TokenOptions struct {
+	TTL    time.Duration // how long it is good for; 0: for ever
+	Scopes Scopes        // only for a producer
 }
 
 // Store keeps tokens. Redis holds a MAC over everything that a token may do
@@ -85,6 +99,7 @@ type tokenRecord struct {
 	Name      string `json:"n"`
 	NotBefore int64  `json:"b"` // Unix seconds
 	Expires   int64  `json:"x"` // Unix seconds, 0: never
+	Scopes    Scopes `json:"s,omitzero"`
 	MAC       []byte `json:"m"`
 }
 
@@ -99,10 +114,15 @@ func NewStore(rdb redis.UniversalClient, keyring *secrets.Keyring) *Store {
 // Close waits for the reading under way.
 func (s *Store) Close() { s.revision.Close() }
 
-// Create makes a token that is good for ttl (0: for ever) and returns it, this
-// once. Errors: ErrInvalid for an unknown kind, an empty or long name, a negative ttl.
-func (s *Store) Create(ctx context.Context, kind Kind, name string, ttl time.Duration) (redact.String, Token, error) {
-	if err := checkToken(kind, name, ttl); err != nil {
+// Create makes a token and returns it, this once. Errors: ErrInvalid for an
+// unknown kind, an empty or long name, a negative ttl, scopes that are none or
+// are not for a producer.
+func (s *Store) Create(ctx context.Context, kind Kind, name string, options TokenOptions) (redact.String, Token, error) {
+	if err := checkToken(kind, name, options.TTL); err != nil {
+		return redact.String{}, Token{}, err
+	}
+	scopes, err := options.Scopes.canonical(kind)
+	if err != nil {
 		return redact.String{}, Token{}, err
 	}
 	raw := make([]byte, tokenIDBytes+tokenSecretBytes)
@@ -114,9 +134,9 @@ func (s *Store) Create(ctx context.Context, kind Kind, name string, ttl time.Dur
 	body := kindPrefix[kind] + "_" + id + "_" + base64.RawURLEncoding.EncodeToString(raw[tokenIDBytes:])
 	text := body + "_" + checksum(body)
 
-	r := tokenRecord{Kind: kind, Name: name, NotBefore: time.Now().Unix()}
-	if ttl > 0 {
-		r.Expires = time.Now().Add(ttl).Unix()
+	r := tokenRecord{Kind: kind, Name: name, NotBefore: time.Now().Unix(), Scopes: scopes}
+	if options.TTL > 0 {
+		r.Expires = time.Now().Add(options.TTL).Unix()
 	}
 	r.MAC = s.keyring.MAC("token", r.fields(id, text)...)
 	record, err := json.Marshal(r)
@@ -165,7 +185,7 @@ func (s *Store) Verify(ctx context.Context, presented string) (Principal, error)
 	if !ok || !good || early || late || kindPrefix[r.Kind] != presented[:4] {
 		return Principal{}, ErrUnauthorized
 	}
-	return Principal{ID: id, Kind: r.Kind, Name: r.Name}, nil
+	return Principal{ID: id, Kind: r.Kind, Name: r.Name, Scopes: r.Scopes}, nil
 }
 
 // List returns all tokens, sorted by name and id.
@@ -270,11 +290,12 @@ func (s *Store) write(ctx context.Context, id, text string, audit secrets.AuditE
 // fields is what a token's MAC is over. presented may be anything.
 func (r *tokenRecord) fields(id, presented string) []string {
 	hash := sha256.Sum256([]byte(presented))
-	return []string{id, string(r.Kind), r.Name, strconv.FormatInt(r.NotBefore, 10), strconv.FormatInt(r.Expires, 10), string(hash[:])}
+	fixed := []string{id, string(r.Kind), r.Name, strconv.FormatInt(r.NotBefore, 10), strconv.FormatInt(r.Expires, 10), string(hash[:])}
+	return append(fixed, r.Scopes.fields()...)
 }
 
 func (r *tokenRecord) token(id string) Token {
-	t := Token{ID: id, Kind: r.Kind, Name: r.Name, NotBefore: time.Unix(r.NotBefore, 0).UTC()}
+	t := Token{ID: id, Kind: r.Kind, Name: r.Name, NotBefore: time.Unix(r.NotBefore, 0).UTC(), Scopes: r.Scopes}
 	if r.Expires != 0 {
 		t.Expires = time.Unix(r.Expires, 0).UTC()
 	}

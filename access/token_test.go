@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sealpost/sealpost/secrets"
@@ -34,7 +35,7 @@ func tokens(t *testing.T) (*Store, *redis.Client) {
 
 func mint(t *testing.T, s *Store, kind Kind, ttl time.Duration) (string, Token) {
 	t.Helper()
-	text, token, err := s.Create(t.Context(), kind, "tester", ttl)
+	text, token, err := s.Create(t.Context(), kind, "tester", TokenOptions{TTL: ttl})
 	if err != nil {
 		t.Fatalf("Create: %v", err)
 	}
@@ -49,7 +50,7 @@ func TestTokenTellsWhoPresentsIt(t *testing.T) {
 			t.Errorf("a %s token of %d characters does not begin with its prefix and id", kind, len(text))
 		}
 		got, err := s.Verify(t.Context(), text)
-		if want := (Principal{ID: token.ID, Kind: kind, Name: "tester"}); err != nil || got != want {
+		if want := (Principal{ID: token.ID, Kind: kind, Name: "tester"}); err != nil || !cmp.Equal(got, want) {
 			t.Errorf("Verify = %+v, %v, want %+v", got, err, want)
 		}
 	}
@@ -83,7 +84,7 @@ func TestTokenThatIsNotGoodIsRefused(t *testing.T) {
 		"underscores in the wrong place": strings.Repeat("_", tokenLength),
 	}
 	for name, presented := range rows {
-		if p, err := s.Verify(t.Context(), presented); !errors.Is(err, ErrUnauthorized) || p != (Principal{}) {
+		if p, err := s.Verify(t.Context(), presented); !errors.Is(err, ErrUnauthorized) || !cmp.Equal(p, Principal{}) {
 			t.Errorf("%s: Verify = %+v, %v, want ErrUnauthorized", name, p, err)
 		}
 	}
@@ -181,7 +182,7 @@ func TestTokenIsKeptNowhere(t *testing.T) {
 	s, rdb := tokens(t)
 	text, token := mint(t, s, Admin, 0)
 	list, err := s.List(t.Context())
-	if err != nil || len(list) != 1 || list[0] != token {
+	if err != nil || len(list) != 1 || !cmp.Equal(list[0], token) {
 		t.Errorf("List = %+v, %v, want only %+v", list, err, token)
 	}
 	dump := rdb.HGetAll(t.Context(), tokensKey(s)).String() + fmt.Sprint(rdb.XRange(t.Context(), "sealpost:{control}:audit", "-", "+").Val())
@@ -196,12 +197,12 @@ func TestTokenIsKeptNowhere(t *testing.T) {
 func TestTokenOfWhichSomethingIsMissing(t *testing.T) {
 	s, _ := tokens(t)
 	for name, err := range map[string]error{
-		"an unknown kind": second3(s.Create(t.Context(), "root", "x", 0)),
-		"no name":         second3(s.Create(t.Context(), Admin, "", 0)),
-		"a name of lines": second3(s.Create(t.Context(), Admin, "a\nb", 0)),
-		"a long name":     second3(s.Create(t.Context(), Admin, strings.Repeat("n", maxTokenName+1), 0)),
-		"a negative ttl":  second3(s.Create(t.Context(), Admin, "x", -time.Hour)),
-		"a ttl under 1 s": second3(s.Create(t.Context(), Admin, "x", time.Millisecond)),
+		"an unknown kind": second3(s.Create(t.Context(), "root", "x", TokenOptions{})),
+		"no name":         second3(s.Create(t.Context(), Admin, "", TokenOptions{})),
+		"a name of lines": second3(s.Create(t.Context(), Admin, "a\nb", TokenOptions{})),
+		"a long name":     second3(s.Create(t.Context(), Admin, strings.Repeat("n", maxTokenName+1), TokenOptions{})),
+		"a negative ttl":  second3(s.Create(t.Context(), Admin, "x", TokenOptions{TTL: -time.Hour})),
+		"a ttl under 1 s": second3(s.Create(t.Context(), Admin, "x", TokenOptions{TTL: time.Millisecond})),
 	} {
 		if !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: Create = %v, want ErrInvalid", name, err)

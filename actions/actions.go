@@ -25,6 +25,16 @@ type Action interface {
 	Close() error
 }
 
+// Reach is a [queue.Work] that says what it will touch, as Do will touch it. A
+// token with scopes may only send work that says so.
+type Reach interface {
+	// SecretRef is the id or key of the secret that it uses, "" if none.
+	SecretRef() string
+	// Recipients are the addresses it sends mail to, with domains in lower case
+	// and ASCII; nil if it sends none.
+	Recipients() []string
+}
+
 // Tester is an Action that can try a secret without sending anything.
 type Tester interface {
 	// SecretType is the type of secrets that Test takes.

@@ -253,6 +253,9 @@ type startedView struct {
 // triggerAction starts the analyses of an action of the kind script, as a run of
 // each by hand would. Other kinds are jobs; they are sent as such.
 func (a *API) triggerAction(r *http.Request, who access.Principal) (any, error) {
+	if err := triggerInScope(who.Scopes); err != nil {
+		return nil, err
+	}
 	body, err := readBody(r)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -15,10 +16,10 @@ import (
 // what stands before it is the secret's type: smtp_secret, sqs_secret.
 const secretField = "_secret"
 
-// check has each job's action decoded as a worker will do it, and the secrets
-// looked up that it names. What is wrong with the job around the action is
-// left to the queue to say.
-func (a *API) check(ctx context.Context, jobs []json.RawMessage) error {
+// check has each job's action decoded as a worker will do it, compared with the
+// scopes of the token, and the secrets looked up that it names. What is wrong
+// with the job around the action is left to the queue to say.
+func (a *API) check(ctx context.Context, scopes access.Scopes, jobs []json.RawMessage) error {
 	vault, err := a.vault()
 	if err != nil {
 		return err
@@ -31,11 +32,17 @@ func (a *API) check(ctx context.Context, jobs []json.RawMessage) error {
 			Data     json.RawMessage `json:"data"`
 		}
 		if len(raw) > queue.MaxJobBytes || json.Unmarshal(raw, &job) != nil || job.Action == nil && job.ActionID == "" {
+			if !scopes.IsZero() { // what cannot be read cannot be in scope
+				return &queue.InvalidJobError{Index: i, Err: errors.New("want a JSON object with an action, of no more than 256 KiB")}
+			}
 			continue
 		}
-		_, err := a.actions.Prepare(&queue.Job{JID: "0-0", ID: "check", Action: job.Action, ActionID: job.ActionID, Data: job.Data})
+		work, err := a.actions.Prepare(&queue.Job{JID: "0-0", ID: "check", Action: job.Action, ActionID: job.ActionID, Data: job.Data})
 		if err != nil {
 			return &queue.InvalidJobError{Index: i, Err: err}
+		}
+		if err := vault.inScope(ctx, scopes, i, work); err != nil {
+			return err
 		}
 		wrong, err := checkSecrets(ctx, vault.Secrets, job.Action, known)
 		if err != nil {

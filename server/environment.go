@@ -148,7 +148,7 @@ func (a *API) environment(r *http.Request, who access.Principal, id string) (any
 			return plainAnswer{status: http.StatusNotModified, etag: etag}, nil
 		}
 		// The token may have been revoked while we waited.
-		if again, err := a.authenticate(r); err != nil || again != who {
+		if again, err := a.authenticate(r); err != nil || !again.Same(who) {
 			return nil, access.ErrUnauthorized
 		}
 	}

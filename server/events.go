@@ -148,7 +148,7 @@ func (s *stream) revoked(ctx context.Context) bool {
 	if _, refused := errors.AsType[*refused](err); refused || errors.Is(err, access.ErrUnauthorized) {
 		return true
 	}
-	return err == nil && who != s.who
+	return err == nil && !who.Same(s.who)
 }
 
 // triggerView is what an analysis is told to run with.

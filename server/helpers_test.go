@@ -83,7 +83,7 @@ func newSite(t *testing.T) *site {
 	s.directory = access.NewDirectory(rdb, keyring, s.store)
 	s.definitions = actions.NewStore(rdb, keyring, s.store)
 	for _, kind := range []access.Kind{access.Admin, access.Producer, access.Reader} {
-		presented, token, err := s.tokens.Create(t.Context(), kind, "test-"+string(kind), 0)
+		presented, token, err := s.tokens.Create(t.Context(), kind, "test-"+string(kind), access.TokenOptions{})
 		if err != nil {
 			t.Fatalf("Create token: %v", err)
 		}

@@ -23,7 +23,7 @@ type receiptView struct {
 }
 
 // sendJobs takes one job or an array of them. Either all are accepted or none.
-func (a *API) sendJobs(r *http.Request, _ access.Principal) (any, error) {
+func (a *API) sendJobs(r *http.Request, who access.Principal) (any, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (a *API) sendJobs(r *http.Request, _ access.Principal) (any, error) {
 		return nil, refuse(http.StatusBadRequest, "A JSON job, or an array of them, is required")
 	}
 	if body[0] != '[' {
-		views, err := a.enqueue(r.Context(), json.RawMessage(body))
+		views, err := a.enqueue(r.Context(), who, json.RawMessage(body))
 		if invalid, ok := errors.AsType[*queue.InvalidJobError](err); ok {
 			return nil, refuse(http.StatusBadRequest, "%s", ownText(invalid.Err)) // there is only one
 		}
@@ -52,13 +52,13 @@ func (a *API) sendJobs(r *http.Request, _ access.Principal) (any, error) {
 	if len(jobs) == 0 {
 		return []receiptView{}, nil
 	}
-	return a.enqueue(r.Context(), jobs...)
+	return a.enqueue(r.Context(), who, jobs...)
 }
 
 // enqueue accepts all jobs or none. What a worker would give up at once is
-// refused here, where somebody reads the answer.
-func (a *API) enqueue(ctx context.Context, jobs ...json.RawMessage) ([]receiptView, error) {
-	if err := a.check(ctx, jobs); err != nil {
+// refused here, where somebody reads the answer, as is what the token may not send.
+func (a *API) enqueue(ctx context.Context, who access.Principal, jobs ...json.RawMessage) ([]receiptView, error) {
+	if err := a.check(ctx, who.Scopes, jobs); err != nil {
 		return nil, err
 	}
 	receipts, err := a.queue.Enqueue(ctx, jobs...)

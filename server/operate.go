@@ -139,6 +139,8 @@ type tokenView struct {
 	Name      string `json:"name"`
 	NotBefore string `json:"not_before"`
 	Expires   string `json:"expires,omitempty"`
+
+	Scopes access.Scopes `json:"scopes,omitzero"` // of a producer
 }
 
 func (a *API) listTokens(r *http.Request, _ access.Principal) (any, error) {
@@ -152,7 +154,7 @@ func (a *API) listTokens(r *http.Request, _ access.Principal) (any, error) {
 	}
 	views := make([]tokenView, 0, len(tokens))
 	for _, t := range tokens {
-		view := tokenView{ID: t.ID, Kind: string(t.Kind), Name: t.Name, NotBefore: stamp(t.NotBefore)}
+		view := tokenView{ID: t.ID, Kind: string(t.Kind), Name: t.Name, NotBefore: stamp(t.NotBefore), Scopes: t.Scopes}
 		if !t.Expires.IsZero() {
 			view.Expires = stamp(t.Expires)
 		}

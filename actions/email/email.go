@@ -128,6 +128,12 @@ func (w *work) Kind() string { return Kind }
 // Lane is kind and secret: jobs for one server share its slots.
 func (w *work) Lane() string { return Kind + "/" + w.plan.secret }
 
+// SecretRef returns the id or key of the secret that the job names.
+func (w *work) SecretRef() string { return w.plan.secret }
+
+// Recipients returns whom the mail goes to: to, cc and bcc.
+func (w *work) Recipients() []string { return w.plan.envelope() }
+
 // maxRedials is how often a mail moves to another connection because the kept
 // one turned out to be closed. Nothing was sent then, so no attempt is used.
 const maxRedials = 2

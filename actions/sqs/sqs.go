@@ -114,6 +114,12 @@ func (w *work) Kind() string { return Kind }
 // Lane is kind and secret: jobs for one queue share its slots.
 func (w *work) Lane() string { return Kind + "/" + w.plan.secret }
 
+// SecretRef returns the id or key of the secret that the job names.
+func (w *work) SecretRef() string { return w.plan.secret }
+
+// Recipients returns nil: a queue is named by its secret.
+func (w *work) Recipients() []string { return nil }
+
 // Do sends the job's messages once.
 func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	vault := w.action.config.Vault

@@ -205,9 +205,9 @@ func (d *dev) ready(ctx context.Context) error {
 	}
 	tokens := d.process.opened.Load().tokens
 	var err error
-	if d.admin, _, err = tokens.Create(ctx, access.Admin, "dev", 0); err != nil {
+	if d.admin, _, err = tokens.Create(ctx, access.Admin, "dev", access.TokenOptions{}); err != nil {
 		return err
 	}
-	d.producer, _, err = tokens.Create(ctx, access.Producer, "dev-producer", 0)
+	d.producer, _, err = tokens.Create(ctx, access.Producer, "dev-producer", access.TokenOptions{})
 	return err
 }

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/builtin"
 	"github.com/sealpost/sealpost/config"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -100,19 +104,24 @@ func (a *app) withTokens(cmd *cobra.Command, work func(ctx context.Context, toke
 
 func (a *app) tokenCreate() *cobra.Command {
 	var kind, name string
-	var ttl time.Duration
+	var options access.TokenOptions
 	cmd := &cobra.Command{
 		Use:   "create --kind admin|producer|reader --name N",
 		Short: "Make a token and print it, this once",
 		Long: "Prints only the token, which is stored nowhere: who loses it makes another.\n" +
-			"admin does everything, producer sends jobs and follows them, reader looks.",
-		Args: cobra.NoArgs,
+			"admin does everything, producer sends jobs and follows them, reader looks.\n" +
+			"A producer can be narrowed to kinds of jobs, to secrets and to domains of recipients.",
+		Example: "  sealpost token create --kind producer --name shop --allow-kind email-smtp --allow-secret MAIL --allow-domain '*.example.com'",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if kind == "" || name == "" {
 				return usage("--kind (admin, producer or reader) and --name are required")
 			}
+			if err := knownKinds(options.Scopes.Kinds); err != nil {
+				return err
+			}
 			return a.withTokens(cmd, func(ctx context.Context, tokens *access.Store) error {
-				presented, token, err := tokens.Create(ctx, access.Kind(kind), name, ttl)
+				presented, token, err := tokens.Create(ctx, access.Kind(kind), name, options)
 				if err != nil {
 					return err
 				}
@@ -126,9 +135,24 @@ func (a *app) tokenCreate() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "admin, producer or reader")
 	cmd.Flags().StringVar(&name, "name", "", "whose it is: for the audit trail")
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is good for, such as 2160h; 0 for ever")
+	cmd.Flags().DurationVar(&options.TTL, "ttl", 0, "how long it is good for, such as 2160h; 0 for ever")
+	cmd.Flags().StringArrayVar(&options.Scopes.Kinds, "allow-kind", nil, "kind of jobs that a producer may send, such as email-smtp; may be repeated; all unless given")
+	cmd.Flags().StringArrayVar(&options.Scopes.Secrets, "allow-secret", nil, "key or id of a secret that its jobs may use; may be repeated; all unless given")
+	cmd.Flags().StringArrayVar(&options.Scopes.Domains, "allow-domain", nil, "domain that its mail may go to, *.example.com for all below; may be repeated; all unless given")
 	settingFlags(cmd, redisSettings()...)
 	return cmd
+}
+
+// knownKinds refuses a kind that no job has: a typing error would make a token
+// that is good for nothing.
+func knownKinds(kinds []string) error {
+	known := append(actions.NewRegistry(builtin.New(builtin.Deps{})...).Kinds(), actions.KindScript)
+	for _, kind := range kinds {
+		if !slices.Contains(known, kind) {
+			return usage("--allow-kind: want one of %s", strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // tokenInfo is a token as the CLI prints it.
@@ -137,6 +161,8 @@ type tokenInfo struct {
 	Kind    string `json:"kind"`
 	Name    string `json:"name"`
 	Expires string `json:"expires,omitempty"`
+
+	Scopes access.Scopes `json:"scopes,omitzero"`
 }
 
 func (a *app) tokenList() *cobra.Command {
@@ -150,17 +176,17 @@ func (a *app) tokenList() *cobra.Command {
 				}
 				infos, rows := []tokenInfo{}, [][]string{}
 				for _, t := range list {
-					info := tokenInfo{ID: t.ID, Kind: string(t.Kind), Name: t.Name}
+					info := tokenInfo{ID: t.ID, Kind: string(t.Kind), Name: t.Name, Scopes: t.Scopes}
 					if !t.Expires.IsZero() {
 						info.Expires = t.Expires.UTC().Format(time.RFC3339)
 					}
 					infos = append(infos, info)
-					rows = append(rows, []string{info.ID, info.Kind, info.Name, orWord(info.Expires, "never")})
+					rows = append(rows, []string{info.ID, info.Kind, info.Name, orWord(info.Expires, "never"), orWord(t.Scopes.String(), "-")})
 				}
 				if a.asJSON() {
 					return a.printJSON(infos)
 				}
-				return a.printTable([]string{"ID", "KIND", "NAME", "EXPIRES"}, rows)
+				return a.printTable([]string{"ID", "KIND", "NAME", "EXPIRES", "SCOPES"}, rows)
 			})
 		},
 	}

@@ -75,7 +75,7 @@ func newSite(t *testing.T) *site {
 	s.vault = &Vault{Secrets: store, Directory: access.NewDirectory(rdb, keyring, store),
 		Tokens: access.NewStore(rdb, keyring), Sessions: NewSessions(rdb, keyring)}
 	for _, kind := range []access.Kind{access.Admin, access.Producer, access.Reader} {
-		text, token, err := s.vault.Tokens.Create(t.Context(), kind, "my-"+string(kind), 0)
+		text, token, err := s.vault.Tokens.Create(t.Context(), kind, "my-"+string(kind), access.TokenOptions{})
 		if err != nil {
 			t.Fatalf("Create token: %v", err)
 		}
