@@ -13,7 +13,6 @@ import (
 const (
 	readBlock   = 500 * time.Millisecond // a blocking read; also how long a drain may wait for it
 	reclaimPage = 50                     // entries taken over in one script call
-	maxCrashes  = 3                      // a job that lost its worker so often is poison
 )
 
 // partition is one stream and what this process holds of it.
@@ -134,7 +133,7 @@ func (p *partition) ensureGroup(ctx context.Context) {
 // takeOver claims entries whose holder let the lease run out.
 func (p *partition) takeOver(ctx context.Context, n int) ([]entry, error) {
 	lease := p.pool.cfg.Lease.Milliseconds()
-	args := []any{p.pool.consumer, lease, n, p.cursor, maxCrashes}
+	args := []any{p.pool.consumer, lease, n, p.cursor, MaxCrashes}
 	reply, err := scriptReclaim.Run(ctx, p.pool.rdb, p.keys.with(), args...).Slice()
 	if err != nil {
 		p.pool.trouble("reclaim", err)

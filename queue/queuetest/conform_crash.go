@@ -56,10 +56,10 @@ func ruleReclaim(t *testing.T, r *rig) {
 
 func rulePoison(t *testing.T, r *rig) {
 	id := r.enqueue(`"id":"killer"`)
-	r.ghost(3) // the takeover makes it 4 deliveries: 3 workers lost it
+	r.ghost(queue.MaxCrashes) // the takeover is one delivery more
 	h, _ := r.run(nil)
 	s := r.becomes(id, queue.Dead)
-	if h.Count(id) != 0 || s.Reason != "poison" || s.Crashes != 3 || !strings.Contains(s.Text, "3 times") {
+	if h.Count(id) != 0 || s.Reason != "poison" || s.Crashes != queue.MaxCrashes || !strings.Contains(s.Text, "5 times") {
 		t.Errorf("got %d calls and %+v", h.Count(id), s)
 	}
 	letters, _, err := r.client.DeadList(r.ctx, 0, "")
@@ -79,24 +79,24 @@ func rulePoisonOverPlaces(t *testing.T, r *rig) {
 	}
 
 	id = r.enqueue()
-	r.ghost(2)
+	r.ghost(queue.MaxCrashes - 1)
 	_, stop = r.run(failTimes(1, &queue.ParkedError{Secret: "s1", Version: 1, Err: errors.New("535")}))
 	r.becomes(id, queue.Parked)
 	stop()
 	if n, err := r.client.ReleaseParked(r.ctx, "s1", 1); err != nil || n != 1 {
 		t.Fatalf("ReleaseParked: got %d, %v", n, err)
 	}
-	r.ghost(1) // the third worker dies with the new entry's first delivery
+	r.ghost(1) // one more worker dies with the new entry's first delivery
 	h, _ = r.run(nil)
 	s = r.becomes(id, queue.Dead)
-	if h.Count(id) != 0 || s.Reason != "poison" || s.Crashes != 3 {
-		t.Errorf("got %d calls and %+v, want poison after 3 crashes", h.Count(id), s)
+	if h.Count(id) != 0 || s.Reason != "poison" || s.Crashes != queue.MaxCrashes {
+		t.Errorf("got %d calls and %+v, want poison after %d crashes", h.Count(id), s, queue.MaxCrashes)
 	}
 }
 
 func rulePoisonRetried(t *testing.T, r *rig) {
 	id := r.enqueue()
-	r.ghost(3)
+	r.ghost(queue.MaxCrashes)
 	r.run(nil)
 	r.becomes(id, queue.Dead)
 	if n, err := r.client.RetryDead(r.ctx, id); err != nil || n != 1 {
