@@ -44,7 +44,7 @@ func (a *app) explainEnv(ctx context.Context, c *client, path string) error {
 				version = strconv.FormatInt(k.Version, 10)
 			}
 			if k.Policy != nil {
-				policy = k.Policy.Name + " rule " + strconv.Itoa(k.Policy.Permission)
+				policy = k.Policy.Name + " rule " + strconv.Itoa(k.Policy.Permission+1)
 			}
 			rows = append(rows, []string{k.Key, part.result, k.Origin, version, policy})
 		}

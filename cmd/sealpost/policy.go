@@ -161,7 +161,7 @@ func (a *app) policyInfo() *cobra.Command {
 				pairs = append(pairs, [2]string{"target", strings.Join(t, " ")})
 			}
 			for i, rule := range p.Permissions {
-				pairs = append(pairs, [2]string{fmt.Sprintf("rule %d", i),
+				pairs = append(pairs, [2]string{fmt.Sprintf("rule %d", i+1),
 					rule.Effect + " " + strings.Join(rule.Action, ",") + " on " + strings.Join(rule.Resource, " ")})
 			}
 			return a.printPairs(append(pairs, [2]string{"created", p.CreatedAt}, [2]string{"updated", p.UpdatedAt})...)
@@ -221,7 +221,8 @@ type explanation struct {
 	Omitted int `json:"omitted"`
 }
 
-// rule names one rule of one policy; Permission counts from 0, as in info.
+// rule names one rule of one policy. Permission counts from 0, as an index in
+// JSON does; people are told the number from 1, as in the panel.
 type rule struct {
 	Policy     string `json:"policy"`
 	Name       string `json:"name"`
@@ -266,7 +267,7 @@ func (a *app) printExplanation(e explanation) error {
 		answer = "yes"
 	}
 	if e.Rule != nil {
-		because = fmt.Sprintf("rule %d of policy %s (%s) says %s", e.Rule.Permission, e.Rule.Name, e.Rule.Policy, e.Rule.Effect)
+		because = fmt.Sprintf("rule %d of policy %s (%s) says %s", e.Rule.Permission+1, e.Rule.Name, e.Rule.Policy, e.Rule.Effect)
 	}
 	note := ""
 	if !e.Analysis.Active {
@@ -280,7 +281,7 @@ func (a *app) printExplanation(e explanation) error {
 	}
 	var rows [][]string
 	for _, f := range e.Findings {
-		rows = append(rows, []string{f.Rule.Name, f.Rule.Policy, strconv.Itoa(f.Rule.Permission), f.Rule.Effect, f.Result})
+		rows = append(rows, []string{f.Rule.Name, f.Rule.Policy, strconv.Itoa(f.Rule.Permission+1), f.Rule.Effect, f.Result})
 	}
 	fmt.Fprintln(a.stdout)
 	if err := a.printTable([]string{"POLICY", "ID", "RULE", "EFFECT", "RESULT"}, rows); err != nil || e.Omitted == 0 {
