@@ -24,9 +24,9 @@ func (d *Directory) CreateAnalysis(ctx context.Context, actor string, c Analysis
 	}
 	token := newAnalysisToken()
 	var made Analysis
-	err := d.write(ctx, func() (draft, error) {
+	err := d.write(ctx, func() (secrets.Draft, error) {
 		if len(d.analyses) >= maxRecords {
-			return draft{}, fmt.Errorf("%w: %d analyses", ErrLimit, maxRecords)
+			return secrets.Draft{}, fmt.Errorf("%w: %d analyses", ErrLimit, maxRecords)
 		}
 		now := d.stamp()
 		made = c.apply(Analysis{
@@ -72,14 +72,14 @@ func (d *Directory) RotateToken(ctx context.Context, actor, id string) (redact.S
 // says so.
 func (d *Directory) editAnalysis(ctx context.Context, actor, id, op string, edit func(Analysis) (Analysis, bool)) (Analysis, error) {
 	var made Analysis
-	err := d.write(ctx, func() (draft, error) {
+	err := d.write(ctx, func() (secrets.Draft, error) {
 		b, ok := d.analyses[id]
 		if !ok {
-			return draft{}, ErrAnalysisNotFound
+			return secrets.Draft{}, ErrAnalysisNotFound
 		}
 		token, variables, err := b.open(d.keyring)
 		if err != nil {
-			return draft{}, err
+			return secrets.Draft{}, err
 		}
 		was := b.shown()
 		was.Variables = variables
@@ -96,15 +96,15 @@ func (d *Directory) editAnalysis(ctx context.Context, actor, id, op string, edit
 // DeleteAnalysis removes the analysis with this id and with it its token.
 // Errors: ErrAnalysisNotFound, ErrProtected.
 func (d *Directory) DeleteAnalysis(ctx context.Context, actor, id string) error {
-	return d.write(ctx, func() (draft, error) {
+	return d.write(ctx, func() (secrets.Draft, error) {
 		b, ok := d.analyses[id]
 		if !ok {
-			return draft{}, ErrAnalysisNotFound
+			return secrets.Draft{}, ErrAnalysisNotFound
 		}
 		if err := protected(b.Tags); err != nil {
-			return draft{}, err
+			return secrets.Draft{}, err
 		}
-		return draft{field: fieldAnalysis + id, entry: analysisEntry(b.shown(), actor, "analysis delete")}, nil
+		return secrets.Draft{Field: fieldAnalysis + id, Entry: analysisEntry(b.shown(), actor, "analysis delete")}, nil
 	})
 }
 
@@ -208,9 +208,9 @@ func (d *Directory) LastRuns(ctx context.Context, ids ...string) ([]time.Time, e
 	return d.set.LastRuns(ctx, fields...)
 }
 
-func (d *Directory) analysisDraft(a Analysis, token redact.String, actor, op string) (draft, error) {
+func (d *Directory) analysisDraft(a Analysis, token redact.String, actor, op string) (secrets.Draft, error) {
 	text, err := analysisRecord(d.keyring, a, token)
-	return draft{field: fieldAnalysis + a.ID, body: text, entry: analysisEntry(a, actor, op)}, err
+	return secrets.Draft{Field: fieldAnalysis + a.ID, Body: text, Entry: analysisEntry(a, actor, op)}, err
 }
 
 func analysisEntry(a Analysis, actor, op string) secrets.AuditEntry {

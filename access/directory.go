@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -14,13 +13,6 @@ import (
 )
 
 const (
-	// writeTries bounds how often a write starts again because other processes
-	// wrote in between. In each round one of them succeeds.
-	writeTries = 100
-
-	// maxPause is the longest wait between two tries.
-	maxPause = 50 * time.Millisecond
-
 	// maxRecords bounds the policies, and the analyses, of one store: every
 	// process keeps them all, at some 2 KB each.
 	maxRecords = 20_000
@@ -179,49 +171,10 @@ func (d *Directory) dropAnalysis(id string) {
 	}
 }
 
-// draft is what a write is to leave behind.
-type draft struct {
-	field string
-	body  string // JSON; "" removes the record
-	entry secrets.AuditEntry
-}
-
 // write changes one record as plan says, together with its audit entry, in one
 // step. plan sees the newest state and may be asked again.
-func (d *Directory) write(ctx context.Context, plan func() (draft, error)) error {
-	return d.mirror.Alone(ctx, func() error {
-		for try := range writeTries {
-			apply, err := d.refresh(ctx)
-			if err != nil {
-				return err
-			}
-			d.mirror.Change(apply)
-			dr, err := plan()
-			if err != nil {
-				return err
-			}
-			written, err := d.set.Write(ctx, dr.field, dr.body, dr.entry)
-			if err != nil || written {
-				return err
-			}
-			if err := pause(ctx, min(time.Duration(try+1)*time.Millisecond, maxPause)); err != nil {
-				return fmt.Errorf("write %s: %w", dr.field, err)
-			}
-		}
-		return fmt.Errorf("%w: %d times", secrets.ErrConflict, writeTries)
-	})
-}
-
-// pause waits a random time up to limit, so that writers do not collide again.
-func pause(ctx context.Context, limit time.Duration) error {
-	t := time.NewTimer(rand.N(limit))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+func (d *Directory) write(ctx context.Context, plan func() (secrets.Draft, error)) error {
+	return d.set.Amend(ctx, d.mirror, d.refresh, plan)
 }
 
 // protected returns ErrProtected with its reason if a tag forbids the deletion.

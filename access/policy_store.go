@@ -20,9 +20,9 @@ func (d *Directory) CreatePolicy(ctx context.Context, actor string, c PolicyChan
 		return Policy{}, err
 	}
 	var made Policy
-	err := d.write(ctx, func() (draft, error) {
+	err := d.write(ctx, func() (secrets.Draft, error) {
 		if len(d.policies.byID) >= maxRecords {
-			return draft{}, fmt.Errorf("%w: %d policies", ErrLimit, maxRecords)
+			return secrets.Draft{}, fmt.Errorf("%w: %d policies", ErrLimit, maxRecords)
 		}
 		now := d.stamp()
 		made = c.apply(Policy{ID: newRecordID(), Version: 1, Active: true, Tags: []secrets.Tag{}, Created: now, Updated: now})
@@ -40,10 +40,10 @@ func (d *Directory) EditPolicy(ctx context.Context, actor, id string, c PolicyCh
 		return Policy{}, err
 	}
 	var made Policy
-	err := d.write(ctx, func() (draft, error) {
+	err := d.write(ctx, func() (secrets.Draft, error) {
 		p, ok := d.policies.byID[id]
 		if !ok {
-			return draft{}, ErrPolicyNotFound
+			return secrets.Draft{}, ErrPolicyNotFound
 		}
 		made = c.apply(p.clone())
 		made.Version, made.Updated = p.Version+1, d.stamp()
@@ -55,15 +55,15 @@ func (d *Directory) EditPolicy(ctx context.Context, actor, id string, c PolicyCh
 // DeletePolicy removes the policy with this id. Errors: ErrPolicyNotFound,
 // ErrProtected.
 func (d *Directory) DeletePolicy(ctx context.Context, actor, id string) error {
-	return d.write(ctx, func() (draft, error) {
+	return d.write(ctx, func() (secrets.Draft, error) {
 		p, ok := d.policies.byID[id]
 		if !ok {
-			return draft{}, ErrPolicyNotFound
+			return secrets.Draft{}, ErrPolicyNotFound
 		}
 		if err := protected(p.Tags); err != nil {
-			return draft{}, err
+			return secrets.Draft{}, err
 		}
-		return draft{field: fieldPolicy + id, entry: policyEntry(*p, actor, "policy delete")}, nil
+		return secrets.Draft{Field: fieldPolicy + id, Entry: policyEntry(*p, actor, "policy delete")}, nil
 	})
 }
 
@@ -102,12 +102,12 @@ func (d *Directory) Policies(ctx context.Context) ([]Policy, error) {
 // stamp is the time as records keep it: UTC, in milliseconds.
 func (d *Directory) stamp() time.Time { return time.UnixMilli(d.now().UnixMilli()).UTC() }
 
-func policyDraft(p Policy, actor, op string) (draft, error) {
+func policyDraft(p Policy, actor, op string) (secrets.Draft, error) {
 	text, err := json.Marshal(p)
 	if err != nil {
-		return draft{}, fmt.Errorf("encode policy %s: %w", p.ID, err)
+		return secrets.Draft{}, fmt.Errorf("encode policy %s: %w", p.ID, err)
 	}
-	return draft{field: fieldPolicy + p.ID, body: string(text), entry: policyEntry(p, actor, op)}, nil
+	return secrets.Draft{Field: fieldPolicy + p.ID, Body: string(text), Entry: policyEntry(p, actor, op)}, nil
 }
 
 func policyEntry(p Policy, actor, op string) secrets.AuditEntry {

@@ -265,25 +265,11 @@ func (s *Store) refresh(ctx context.Context) (apply func(), err error) {
 // write stores a record, or removes it if text is "", with its audit entry.
 // Error: ErrNotFound when there is nothing to remove.
 func (s *Store) write(ctx context.Context, id, text string, audit secrets.AuditEntry) error {
-	return s.mirror.Alone(ctx, func() error {
-		for try := range writeTries {
-			apply, err := s.refresh(ctx)
-			if err != nil {
-				return err
-			}
-			s.mirror.Change(apply)
-			if text == "" && s.byID[id] == nil {
-				return ErrNotFound
-			}
-			written, err := s.set.Write(ctx, id, text, audit)
-			if err != nil || written {
-				return err
-			}
-			if err := pause(ctx, min(time.Duration(try+1)*time.Millisecond, maxPause)); err != nil {
-				return err
-			}
+	return s.set.Amend(ctx, s.mirror, s.refresh, func() (secrets.Draft, error) {
+		if text == "" && s.byID[id] == nil {
+			return secrets.Draft{}, ErrNotFound
 		}
-		return fmt.Errorf("%w: %d times", secrets.ErrConflict, writeTries)
+		return secrets.Draft{Field: id, Body: text, Entry: audit}, nil
 	})
 }
 

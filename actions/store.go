@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -27,10 +26,6 @@ const (
 	// maxDefinitions bounds the actions of one store: every process keeps them
 	// all, at some 2 KB each.
 	maxDefinitions = 20_000
-
-	// writeTries bounds how often a write starts again because other processes
-	// wrote in between. In each round one of them succeeds.
-	writeTries = 100
 )
 
 // Store keeps definitions of actions. What it says was true after the call
@@ -266,45 +261,20 @@ func (s *Store) refresh(ctx context.Context) (apply func(), err error) {
 // write stores what plan says, or removes it, together with its audit entry, in
 // one step. plan sees the newest state and may be asked again.
 func (s *Store) write(ctx context.Context, actor, op string, plan func() (d Definition, remove bool, err error)) error {
-	return s.mirror.Alone(ctx, func() error {
-		for try := range writeTries {
-			apply, err := s.refresh(ctx)
-			if err != nil {
-				return err
-			}
-			s.mirror.Change(apply)
-			d, remove, err := plan()
-			if err != nil {
-				return err
-			}
-			text := ""
-			if !remove {
-				if text, err = s.record(d); err != nil {
-					return err
-				}
-			}
-			entry := secrets.AuditEntry{Actor: actor, Op: op, Kind: d.Kind, ID: d.ID, Key: d.Name, Version: d.Version}
-			written, err := s.set.Write(ctx, d.ID, text, entry)
-			if err != nil || written {
-				return err
-			}
-			if err := pauseFor(ctx, mathrand.N(time.Duration(min(try+1, 50))*time.Millisecond)); err != nil {
-				return fmt.Errorf("write action %s: %w", d.ID, err)
+	return s.set.Amend(ctx, s.mirror, s.refresh, func() (secrets.Draft, error) {
+		d, remove, err := plan()
+		if err != nil {
+			return secrets.Draft{}, err
+		}
+		text := ""
+		if !remove {
+			if text, err = s.record(d); err != nil {
+				return secrets.Draft{}, err
 			}
 		}
-		return fmt.Errorf("%w: %d times", secrets.ErrConflict, writeTries)
+		entry := secrets.AuditEntry{Actor: actor, Op: op, Kind: d.Kind, ID: d.ID, Key: d.Name, Version: d.Version}
+		return secrets.Draft{Field: d.ID, Body: text, Entry: entry}, nil
 	})
-}
-
-func pauseFor(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // stamp is the time as records keep it: UTC, in milliseconds.

@@ -281,7 +281,7 @@ func (a *app) printExplanation(e explanation) error {
 	}
 	var rows [][]string
 	for _, f := range e.Findings {
-		rows = append(rows, []string{f.Rule.Name, f.Rule.Policy, strconv.Itoa(f.Rule.Permission+1), f.Rule.Effect, f.Result})
+		rows = append(rows, []string{f.Rule.Name, f.Rule.Policy, strconv.Itoa(f.Rule.Permission + 1), f.Rule.Effect, f.Result})
 	}
 	fmt.Fprintln(a.stdout)
 	if err := a.printTable([]string{"POLICY", "ID", "RULE", "EFFECT", "RESULT"}, rows); err != nil || e.Omitted == 0 {
