@@ -38,6 +38,7 @@ func TestValuesAreSeenNowhere(t *testing.T) {
 	rdb := redis.NewClient(queuetest.Options(server.Addr()))
 	t.Cleanup(func() { _ = rdb.Close() })
 	w := newWorld(t, rdb, secrets.DefaultPrefix)
+	check(t, rdb.ConfigSet(t.Context(), "rdbcompression", "no").Err(), "have the dump in clear, to look into it")
 	monitor := listen(t, server.Addr())
 	var said bytes.Buffer
 	for i, c := range canaries() {

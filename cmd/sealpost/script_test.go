@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sealpost/sealpost/actions/sink"
+	"github.com/sealpost/sealpost/queue/queuetest"
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -61,14 +62,11 @@ func TestScripts(t *testing.T) {
 // ports gives the script's processes addresses of their own.
 func ports(env *testscript.Env) error {
 	for _, name := range []string{"SEALPOST_API_ADDR", "SEALPOST_OPS_ADDR"} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := queuetest.FreePort()
 		if err != nil {
 			return err
 		}
-		env.Setenv(name, ln.Addr().String())
-		if err := ln.Close(); err != nil {
-			return err
-		}
+		env.Setenv(name, "127.0.0.1:"+strconv.Itoa(port))
 	}
 	env.Setenv("SEALPOST_URL", "http://"+env.Getenv("SEALPOST_API_ADDR"))
 	env.Setenv("SEALPOST_ALLOW_NET", "127.0.0.0/8")
@@ -81,10 +79,8 @@ func startRedis(ts *testscript.TestScript, _ bool, args []string) {
 	if err != nil {
 		ts.Fatalf("redis-server is not installed")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := queuetest.FreePort()
 	ts.Check(err)
-	port := ln.Addr().(*net.TCPAddr).Port
-	ts.Check(ln.Close())
 	dir := ts.MkAbs("redis")
 	ts.Check(os.MkdirAll(dir, 0o700))
 	options := []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "yes"}

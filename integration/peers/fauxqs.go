@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
 // Versions of the emulator and of the Node it runs on, from npm. fauxqs 2.4.1
@@ -42,7 +44,7 @@ func NewFauxqs(tb testing.TB, cache string) *Fauxqs {
 	if err := installNPM(tb.Context(), cache, "node_modules/fauxqs/dist/cli.js", fauxqsNode, fauxqsVersion); err != nil {
 		tb.Skipf("skipped: fauxqs cannot run here: %v", err)
 	}
-	port, err := FreePort()
+	port, err := queuetest.FreePort()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -82,18 +82,6 @@ func Dir(tb testing.TB) string {
 	return dir
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listened on just now.
-// Another process can take it before the caller does; that shows as an
-// address in use when the peer starts.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
-}
-
 // dialable returns nil if somebody accepts connections on addr.
 func dialable(addr string) error {
 	c, err := net.DialTimeout("tcp", addr, time.Second)

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
 // Names of the one account and the domain of every Postfix here.
@@ -109,7 +111,7 @@ func (p *Postfix) configure(password string, o PostfixOptions) error {
 	}
 	ports := [2]int{}
 	for i := range ports {
-		if ports[i], err = FreePort(); err != nil {
+		if ports[i], err = queuetest.FreePort(); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
 // redisStart is how long redis-server may take to answer: it starts in 50 ms,
@@ -50,7 +52,7 @@ func NewRedis(tb testing.TB) *Redis {
 // StartRedis starts a redis-server that keeps its files in dir. args are
 // further options, which win over the defaults: "--appendonly", "no".
 func StartRedis(dir string, args ...string) (*Redis, error) {
-	port, err := FreePort()
+	port, err := queuetest.FreePort()
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ import (
 	"crypto/rand"
 
 	"github.com/sealpost/sealpost/integration/peers"
+	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
 const (
@@ -110,7 +111,7 @@ type Server struct {
 func (s *Site) Serve(env ...string) (*Server, error) {
 	addrs := [2]string{}
 	for i := range addrs {
-		port, err := peers.FreePort()
+		port, err := queuetest.FreePort()
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sealpost/sealpost/integration/peers"
 	"github.com/sealpost/sealpost/integration/program"
+	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
 // What the analysis sees: so many secrets, granted by so many policies, and so
@@ -203,7 +204,7 @@ func (w *world) startBare(ctx context.Context, dir string) error {
 	if err := c.Set(ctx, bareKey, answer, 0).Err(); err != nil {
 		return fmt.Errorf("store the answer: %w", err)
 	}
-	port, err := peers.FreePort()
+	port, err := queuetest.FreePort()
 	if err != nil {
 		return err
 	}
