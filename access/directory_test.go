@@ -34,7 +34,7 @@ func realRedis(t testing.TB) *redis.Client {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed")
+		t.Skip("redis-server is not installed: make install-test-deps")
 	}
 	dir, err := os.MkdirTemp("", "access") // short: the path of a socket has 108 bytes
 	if err != nil {

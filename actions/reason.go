@@ -66,5 +66,8 @@ type advised struct {
 	advice string
 }
 
+// Error is the error and the advice.
 func (e *advised) Error() string { return e.err.Error() + ": " + e.advice }
+
+// Unwrap returns the error without the advice.
 func (e *advised) Unwrap() error { return e.err }

@@ -76,6 +76,7 @@ type failure struct {
 	stale   bool   // a kept connection was closed by the server before it took anything
 }
 
+// Error names the stage and the code, with the words scrubbed.
 func (f *failure) Error() string {
 	if f.answer.Code == 0 {
 		return fmt.Sprintf("smtp %s: %s", f.answer.Stage, f.text)

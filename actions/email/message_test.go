@@ -282,7 +282,7 @@ func FuzzBuiltMailIsThePlan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, from, to, cc, subject, text, html, id, value string) {
 		data, err := json.Marshal([]map[string]string{{"value": value}})
 		if err != nil {
-			t.Skip()
+			t.Skip("a value that JSON cannot hold reaches no job")
 		}
 		j := job(t, id, fields{"from": from, "to": to, "cc": cc, "subject": subject, "message": text, "html": html})
 		j.Data = data

@@ -115,6 +115,7 @@ func staysPrivate(conn net.Conn) bool {
 // bounded limits what an endpoint can make us read.
 type bounded struct{ next http.RoundTripper }
 
+// RoundTrip cuts the answer off at the limit.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r)
 	if err == nil {

@@ -53,6 +53,7 @@ func newFailure(a actions.Answer, text string) *failure {
 	return &failure{answer: a, verdict: v, text: text}
 }
 
+// Error names the code, with the words scrubbed.
 func (f *failure) Error() string {
 	if code := f.code(); code != "" {
 		return "sqs: " + code + ": " + f.text

@@ -97,7 +97,7 @@ func FuzzScrub(f *testing.F) {
 	f.Add("\xff\xfe\xfd\xfc", "\xff", "\xc3")
 	f.Fuzz(func(t *testing.T, value, before, after string) {
 		if len(value) < redact.MinValue || len(value) > 500 || len(before) > 100 || strings.Contains(redact.Placeholder, value) {
-			t.Skip()
+			t.Skip("short values are not looked for, and long ones only cost time here")
 		}
 		for name, form := range spellings(value) {
 			if strings.Contains(redact.Placeholder, form) || strings.Contains(before+after, form) {
