@@ -65,7 +65,7 @@ func newClaim(part *partition, e entry, at time.Duration) *claim {
 		job.ID = publicID(part.index, job.JID)
 	}
 	c.Claim = Claim{
-		Job: job, Attempt: c.meta.Attempts + 1, Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, begin: c.beginStep,
+		Job: job, Attempt: c.meta.Attempts + 1, Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Parts: c.meta.shown(), begin: c.beginStep,
 	}
 	return c
 }

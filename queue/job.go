@@ -82,6 +82,14 @@ type Reply struct {
 	Rule          string    // the row that classified it, "" when accepted
 	Reason        string    // one of actions.Reason as text, "" when accepted
 	Certainty     Certainty // "" counts as Rejected
+
+	// Parts are the pieces of the job that ended for good in this attempt,
+	// whatever became of the rest. The queue keeps them with the job.
+	Parts []Part
+	// OnDead is a job that becomes ready in the same step by which this attempt
+	// makes its job a dead letter; it is dropped if the attempt does not. With an
+	// "id" that a job had within [DedupWindow] it is that job. At most MaxJobBytes.
+	OnDead json.RawMessage
 }
 
 // Work is a job that has been decoded and checked and can be done.
@@ -94,6 +102,12 @@ type Work interface {
 	// Do makes one attempt. The type of its error is the outcome (outcome.go).
 	// It must return soon after ctx ends.
 	Do(ctx context.Context, c *Claim) (Reply, error)
+}
+
+// Limited is a [Work] with a limit of attempts of its own.
+type Limited interface {
+	// MaxAttempts is the limit for a job that names none; 0 means the process'.
+	MaxAttempts() int
 }
 
 // Handler turns a job into work. Prepare does no I/O and may be called from
@@ -109,6 +123,9 @@ type Claim struct {
 	Attempt   int // this try, from 1; hand-backs and crashes do not count
 	Handbacks int // times the job was handed back without an attempt
 	Crashes   int // times a worker lost the job while it held it
+	// Parts are the pieces of the job that ended for good in earlier attempts.
+	// The accepted ones must not be done again.
+	Parts []Part
 
 	begin func(ctx context.Context) error
 }

@@ -26,6 +26,7 @@ type meta struct {
 	Text      string `json:"x,omitempty"` // of the last failure
 	Secret    string `json:"s,omitempty"` // parked on it
 	Version   int64  `json:"v,omitempty"`
+	Parts     []part `json:"p,omitempty"` // that ended for good
 }
 
 // parseMeta reads the meta field of stream entry eid. An entry without one, or

@@ -37,6 +37,7 @@ type outcome struct {
 	number  int           // of the record
 	secret  string        // movePark
 	version int64         // movePark
+	follow  []byte        // moveDead: a job that becomes ready with it, or nil
 }
 
 // settler writes outcomes to Redis, many in one round trip. An outcome that
@@ -218,7 +219,7 @@ func (s *settler) group(groups []*settlement, c *claim) []*settlement {
 	case moveDelay:
 		g.script, g.args = scriptDelay, []any{ttl, me}
 	case moveDead:
-		g.script, g.args = scriptDead, []any{ttl, me}
+		g.script, g.args = scriptDead, []any{ttl, me, DedupWindow.Milliseconds(), max(DedupWindow, s.pool.cfg.LogRetention).Milliseconds()}
 	case movePark:
 		g.keys = append(g.keys, k.parked(parkName(o.secret, o.version)))
 		g.script, g.args = scriptPark, []any{ttl, me, o.secret, o.version}
@@ -246,12 +247,31 @@ func (g *settlement) add(c *claim) {
 	case moveDelay:
 		g.args = append(g.args, c.eid, jid, max(o.after.Milliseconds(), 0), c.meta.body(c.raw), log, field, o.record)
 	case moveDead:
-		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field, o.record)
+		follow, dedup := g.follow(c)
+		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field, o.record, follow, dedup)
 	case movePark:
 		g.args = append(g.args, c.eid, jid, c.meta.Enqueued, c.meta.body(c.raw), log, field, o.record)
 	case moveRelease:
 		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field)
 	}
+}
+
+// follow returns the job that becomes ready with a dead letter, and the index
+// in KEYS of the dedup key of its id: 0 if it has no id, or one of another
+// partition, which a script cannot reach.
+func (g *settlement) follow(c *claim) (job []byte, dedup int) {
+	if len(c.out.follow) == 0 {
+		return nil, 0
+	}
+	j, err := decodeJob(c.out.follow)
+	if err != nil {
+		c.pool.log.Error("a job that should follow a dead letter is no job", "job", c.Job.ID, "kind", c.kind, "err", err)
+		return nil, 0
+	}
+	if j.ID == "" || partitionOf(j.ID, len(c.pool.parts)) != c.part.index {
+		return c.out.follow, 0
+	}
+	return c.out.follow, g.logKey(c.part.keys.dedup(j.ID))
 }
 
 // logKey returns the index in KEYS, from 1, that a log key will have.

@@ -26,6 +26,7 @@ type Status struct {
 	Parked     *ParkedOn `json:"parked,omitempty"`     // what a parked job waits for
 	Reason     string    `json:"reason,omitempty"`     // of the last failure
 	Text       string    `json:"text,omitempty"`       // of the last failure
+	Parts      []Part    `json:"parts,omitempty"`      // what ended for good, of a job that has not ended
 }
 
 // ParkedOn names the version of a secret that a job cannot be done with.
@@ -152,7 +153,7 @@ func (c *Client) where(ctx context.Context, at place) (Status, error) {
 func (s *Status) read(m *meta, job string) {
 	s.Used, s.Handbacks, s.Crashes = m.Attempts, m.Handbacks, m.Crashes
 	s.EnqueuedAt = time.UnixMilli(m.Enqueued).UTC()
-	s.Reason, s.Text = m.Reason, m.Text
+	s.Reason, s.Text, s.Parts = m.Reason, m.Text, m.shown()
 	if j, err := decodeJob([]byte(job)); err == nil {
 		s.Kind = kindOf(j)
 		if j.ID != "" {

@@ -127,6 +127,7 @@ func (p *Pool) finish(c *claim, reply Reply, err error, took time.Duration) {
 		p.drop(c)
 		return
 	}
+	c.meta.merge(reply.Parts)
 	p.decide(c, &reply, err)
 	c.out.number = c.meta.Next
 	if c.out.move == moveRelease {
@@ -157,7 +158,7 @@ func (p *Pool) decide(c *claim, reply *Reply, err error) {
 	c.explain(reply, err)
 	if _, ok := errors.AsType[*PermanentError](err); ok {
 		c.meta.Attempts++
-		c.out = outcome{move: moveDead, state: Dead}
+		c.out = outcome{move: moveDead, state: Dead, follow: reply.OnDead}
 		return
 	}
 	maybe := reply.Certainty == Unknown || reply.Certainty == Accepted
@@ -190,13 +191,9 @@ func (p *Pool) decideRetry(c *claim, reply *Reply, err error) {
 		c.out = outcome{move: moveDelay, state: Delayed, after: p.handbackTime(c, e.After)}
 	} else {
 		c.meta.Attempts++
-		limit := c.Job.MaxAttempts
-		if limit == 0 {
-			limit = p.cfg.MaxAttempts
-		}
-		if c.meta.Attempts >= limit {
+		if c.meta.Attempts >= p.limit(c) {
 			c.meta.Text = clip(fmt.Sprintf("gave up after %d attempts: %s", c.meta.Attempts, c.meta.Text))
-			c.out = outcome{move: moveDead, state: Dead}
+			c.out = outcome{move: moveDead, state: Dead, follow: reply.OnDead}
 			return
 		}
 		after := p.cfg.Backoff(c.meta.Attempts)
@@ -209,6 +206,17 @@ func (p *Pool) decideRetry(c *claim, reply *Reply, err error) {
 		c.out = outcome{move: moveDone, state: Expired}
 		reply.Text = clip("would be tried again after expires_at: " + reply.Text)
 	}
+}
+
+// limit is how many attempts a job has.
+func (p *Pool) limit(c *claim) int {
+	if n := c.Job.MaxAttempts; n > 0 {
+		return n
+	}
+	if w, ok := c.work.(Limited); ok && w.MaxAttempts() > 0 {
+		return w.MaxAttempts()
+	}
+	return p.cfg.MaxAttempts
 }
 
 // handbackTime is when a job comes back that its handler gave back.

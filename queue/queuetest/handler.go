@@ -16,7 +16,8 @@ type Func func(ctx context.Context, c *queue.Claim) (queue.Reply, error)
 // Handler does what the test says and remembers who was done. The zero Handler
 // accepts every job. A job's action may say its lane: {"type":"x","lane":"y"}.
 type Handler struct {
-	Do Func // nil accepts
+	Do    Func // nil accepts
+	Limit int  // of attempts, for jobs that name none; 0 is the process'
 
 	mu    sync.Mutex
 	count map[string]int // by job id
@@ -69,6 +70,9 @@ type work struct {
 
 func (w *work) Kind() string { return w.kind }
 func (w *work) Lane() string { return w.lane }
+
+// MaxAttempts implements queue.Limited.
+func (w *work) MaxAttempts() int { return w.h.Limit }
 
 func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	w.h.saw(c.Job.ID)

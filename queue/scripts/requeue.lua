@@ -3,7 +3,9 @@
 -- ARGV  the jids
 -- Output for each job 1 requeued, 0 not dead
 -- Crash before: still dead. Crash after, reply lost: sent again it answers 0.
--- Attempts and crashes begin at 0 again; the numbers of log records go on.
+-- Attempts and crashes begin at 0 again; the numbers of log records go on. Parts
+-- that were accepted stay, so that nobody gets a second mail; refused ones are
+-- tried again.
 check()
 local out = {}
 for _, jid in ipairs(ARGV) do
@@ -12,6 +14,11 @@ for _, jid in ipairs(ARGV) do
     local cut = string.find(body, '\n', 1, true)
     local meta = cjson.decode(string.sub(body, 1, cut - 1))
     meta.a, meta.c, meta.s, meta.v = nil, nil, nil, nil
+    local kept = {}
+    for _, p in ipairs(meta.p or {}) do
+      if not p.r then kept[#kept + 1] = p end
+    end
+    meta.p = #kept > 0 and kept or nil -- cjson writes an empty table as an object
     ready(jid, cjson.encode(meta) .. string.sub(body, cut))
     redis.call('HDEL', BODY, jid)
     redis.call('ZREM', DEAD, jid)
