@@ -73,12 +73,21 @@ type DefinitionChange struct {
 	refs []Reference // of Action
 }
 
-// Reference is a field of an action that names a secret or an analysis.
+// Reference is a field of an action that names a secret, an analysis or another
+// action.
 type Reference struct {
 	Field  string       // such as "action.smtp_secret"
-	ID     string       // of an analysis; the id or key of a secret
-	Secret secrets.Type // the type that the secret must have; "" for an analysis
+	To     string       // ToSecret, ToAnalysis or ToAction
+	ID     string       // of an analysis or action; the id or key of a secret
+	Secret secrets.Type // the type that the secret must have
 }
+
+// What a Reference names.
+const (
+	ToSecret   = "secret"
+	ToAnalysis = "analysis"
+	ToAction   = "action"
+)
 
 // References returns what the action names, for the caller to look up.
 func (c DefinitionChange) References() []Reference { return c.refs }
@@ -86,7 +95,7 @@ func (c DefinitionChange) References() []Reference { return c.refs }
 // DecodeDefinition reads the body of a create or edit as clients send it.
 // Unknown fields are ignored, also those of the action and the triggers. The
 // error is an *InvalidError and quotes no value.
-func DecodeDefinition(body []byte) (DefinitionChange, error) {
+func (cat *Catalog) DecodeDefinition(body []byte) (DefinitionChange, error) {
 	var f faults
 	o := readObject(body, "", &f)
 	c := DefinitionChange{
@@ -97,7 +106,7 @@ func DecodeDefinition(body []byte) (DefinitionChange, error) {
 		c.Trigger = readList(raw, "trigger", maxTriggers, &f)
 	}
 	if raw, ok := o.raw["action"]; ok {
-		c.readAction(raw, &f)
+		c.readAction(cat, raw, &f)
 	}
 	c.check(&f)
 	return c, f.err()
@@ -136,22 +145,22 @@ func (c *DefinitionChange) check(f *faults) {
 
 // readAction checks the action by the rules of its type and keeps the fields
 // that the type has.
-func (c *DefinitionChange) readAction(raw json.RawMessage, f *faults) {
+func (c *DefinitionChange) readAction(cat *Catalog, raw json.RawMessage, f *faults) {
 	o := readObject(raw, "action", f)
 	if o.raw == nil {
 		return
 	}
 	c.kind = o.need("type")
-	rules, ok := actionTypes()[c.kind]
+	spec, ok := cat.specs[c.kind]
 	if !ok {
 		if _, sent := o.raw["type"]; sent {
-			f.add("action.type", "Invalid enum value. Expected '%s'", strings.Join(sortedKeys(actionTypes()), "' | '"))
+			f.add("action.type", "Invalid enum value. Expected '%s'", strings.Join(cat.Kinds(), "' | '"))
 		}
 		return
 	}
-	c.Action, c.refs = o.take(rules, c.kind)
-	if either := eitherOf()[c.kind]; either != nil && !slices.ContainsFunc(either, o.has) {
-		f.add("action."+either[0], "Required, or %s", strings.Join(either[1:], " or "))
+	c.Action, c.refs = o.take(spec.Fields, c.kind)
+	if spec.Either != nil && !slices.ContainsFunc(spec.Either, o.has) {
+		f.add("action."+spec.Either[0], "Required, or %s", strings.Join(spec.Either[1:], " or "))
 	}
 }
 

@@ -3,7 +3,6 @@ package actions
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -142,19 +141,19 @@ func readList(raw json.RawMessage, path string, most int, f *faults) []json.RawM
 
 // take checks the object by the rules and returns it with the fields that have
 // one, and with its type unless that is "". Without any rules all stays.
-func (o object) take(rules []rule, kind string) (json.RawMessage, []Reference) {
+func (o object) take(rules []Field, kind string) (json.RawMessage, []Reference) {
 	kept := map[string]json.RawMessage{}
 	if kind != "" {
 		kept["type"], _ = json.Marshal(kind) // a string always encodes
 	}
 	var refs []Reference
 	for _, r := range rules {
-		raw, ok := o.raw[r.name]
+		raw, ok := o.raw[r.Name]
 		switch {
-		case !ok && r.need:
-			o.faults.add(o.at(r.name), "Required")
+		case !ok && r.Need:
+			o.faults.add(o.at(r.Name), "Required")
 		case ok:
-			kept[r.name] = raw
+			kept[r.Name] = raw
 			refs = append(refs, o.checkField(r, raw)...)
 		}
 	}
@@ -166,155 +165,6 @@ func (o object) take(rules []rule, kind string) (json.RawMessage, []Reference) {
 		o.faults.add(o.path, "Must be JSON of at most %d bytes", maxAny)
 	}
 	return text, refs
-}
-
-// checkField adds a fault unless the value fits the rule, and returns what it
-// names.
-func (o object) checkField(r rule, raw json.RawMessage) []Reference {
-	switch r.form {
-	case flagForm:
-		o.flag(r.name)
-	case scalarForm:
-		if k := typeOf(raw); !slices.Contains([]string{"string", "number", "boolean"}, k) || len(raw) > maxLine {
-			o.faults.add(o.at(r.name), "Expected string, number or boolean of at most %d bytes, received %s", maxLine, k)
-		}
-	case headersForm:
-		o.checkHeaders(r.name, raw)
-	case pairsForm:
-		for i, item := range readList(raw, o.at(r.name), maxPairs, o.faults) {
-			if pair := readObject(item, at(o.at(r.name), i), o.faults); pair.raw != nil {
-				pair.checkLine("name", pair.need("name"), 1)
-				pair.checkLong("value", pair.need("value"))
-			}
-		}
-	case scriptsForm:
-		return o.scripts(r.name, raw)
-	case textForm:
-		if s := o.text(r.name); s != nil {
-			o.checkLong(r.name, *s)
-			o.checkNeeded(r, *s)
-		}
-	default:
-		return o.checkShort(r)
-	}
-	return nil
-}
-
-// checkShort checks a text of one line, which may name a secret.
-func (o object) checkShort(r rule) []Reference {
-	s := o.text(r.name)
-	if s == nil {
-		return nil
-	}
-	if r.form == secretForm {
-		if !IsSecretRef(*s) {
-			o.faults.add(o.at(r.name), "Expected the id of a secret of type %s", r.secret)
-			return nil
-		}
-		return []Reference{{Field: o.at(r.name), ID: *s, Secret: r.secret}}
-	}
-	o.checkLine(r.name, *s, 0)
-	o.checkNeeded(r, *s)
-	switch {
-	case r.oneOf != nil && !slices.Contains(r.oneOf, *s):
-		o.faults.add(o.at(r.name), "Invalid enum value. Expected '%s'", strings.Join(r.oneOf, "' | '"))
-	case r.match != nil && !r.match.MatchString(*s):
-		o.faults.add(o.at(r.name), "Invalid %s", r.name)
-	}
-	return nil
-}
-
-func (o object) checkNeeded(r rule, s string) {
-	if r.need && s == "" {
-		o.faults.add(o.at(r.name), "String must contain at least 1 character(s)")
-	}
-}
-
-// checkLine adds a fault unless s can stand in a header.
-func (o object) checkLine(name, s string, least int) {
-	switch err := CheckLine(s); {
-	case err != nil:
-		o.faults.add(o.at(name), "String %s", err)
-	case len(s) < least:
-		o.faults.add(o.at(name), "String must contain at least %d character(s)", least)
-	case len(s) > maxLine:
-		o.faults.add(o.at(name), "String must contain at most %d bytes", maxLine)
-	}
-}
-
-func (o object) checkLong(name, s string) {
-	if err := CheckText(s); err != nil {
-		o.faults.add(o.at(name), "String %s", err)
-	} else if len(s) > maxLong {
-		o.faults.add(o.at(name), "String must contain at most %d bytes", maxLong)
-	}
-}
-
-// checkHeaders checks an object of header names and values. Names are tokens
-// (RFC 9110, section 5.6.2), so that none can begin another header.
-func (o object) checkHeaders(name string, raw json.RawMessage) {
-	h := readObject(raw, o.at(name), o.faults)
-	if len(h.raw) > maxHeaders {
-		o.faults.add(o.at(name), "Object must contain at most %d header(s)", maxHeaders)
-		return
-	}
-	for _, key := range sortedKeys(h.raw) {
-		// The name may be a value that was put in the wrong place.
-		if key == "" || len(key) > 128 || strings.ContainsFunc(key, notToken) {
-			o.faults.add(o.at(name), "The name of a header must be letters, digits or -")
-			continue
-		}
-		if s := h.text(key); s != nil {
-			h.checkLine(key, *s, 0)
-		}
-	}
-}
-
-func notToken(r rune) bool {
-	return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
-}
-
-// scripts reads the ids of analyses.
-func (o object) scripts(name string, raw json.RawMessage) []Reference {
-	var refs []Reference
-	list := readList(raw, o.at(name), maxScripts, o.faults)
-	if list != nil && len(list) == 0 {
-		o.faults.add(o.at(name), "Array must contain at least 1 element(s)")
-	}
-	for i, item := range list {
-		var id string
-		if json.Unmarshal(item, &id) != nil || !isID(id) {
-			o.faults.add(at(o.at(name), i), "Expected the id of an analysis")
-			continue
-		}
-		refs = append(refs, Reference{Field: at(o.at(name), i), ID: id})
-	}
-	return refs
-}
-
-// isID reports whether s has the form of an id: 24 lower-case hex digits.
-func isID(s string) bool { return len(s) == 24 && strings.Trim(s, "0123456789abcdef") == "" }
-
-// checkCondition adds faults for what the fields of a condition say together.
-func (o object) checkCondition() {
-	byTag := o.has("tag_key") || o.has("tag_value")
-	if _, sent := o.raw["value"]; sent && !o.has("value") {
-		o.faults.add(o.at("value"), "An empty value must be left out")
-	}
-	if byTag == o.has("device") {
-		o.faults.add(o.at("device"), "Required, or tag_key and tag_value; not both")
-	}
-	if byTag && !(o.has("tag_key") && o.has("tag_value")) {
-		o.faults.add(o.at("tag_key"), "Required with tag_value, and the other way round")
-	}
-	if _, sent := o.raw["unlock"]; sent && byTag {
-		o.faults.add(o.at("unlock"), "Not allowed on triggers by tag")
-	}
-	var is string
-	_ = json.Unmarshal(o.raw["is"], &is) // what is no text has a fault already
-	if is == "><" && !o.has("second_value") {
-		o.faults.add(o.at("second_value"), "Required with ><")
-	}
 }
 
 // typeOf names the JSON type of a value in the words that clients show.

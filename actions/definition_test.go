@@ -2,6 +2,8 @@ package actions
 
 import (
 	"errors"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,10 +12,36 @@ import (
 	"github.com/sealpost/sealpost/secrets"
 )
 
+// testCatalog has a type of each form.
+func testCatalog() *Catalog {
+	line := func(name string) Field { return Field{Name: name, Form: LineForm} }
+	need := func(f Field) Field { f.Need = true; return f }
+	vars := func(f Field) Field { f.Vars = true; return f }
+	text := func(name string) Field { return Field{Name: name, Form: TextForm, Vars: true} }
+	secret := func(name string, t secrets.Type) Field {
+		return Field{Name: name, Form: SecretForm, Need: true, Secret: t}
+	}
+	twilio := []Field{need(line("from")), need(line("to")), secret("twilio_sid", secrets.TypeText), secret("twilio_token", secrets.TypeText)}
+	return NewCatalog(
+		Spec{Kind: "email-smtp", Either: []string{"message", "html"}, Fields: []Field{line("from"), need(line("to")), vars(line("subject")), text("message"), text("html"),
+			secret("smtp_secret", secrets.TypeSMTP), {Name: "dkim", Form: ObjectForm, Secret: secrets.TypeText}, {Name: "list_unsubscribe", Form: LinesForm},
+			{Name: "attachments", Form: ArrayForm}}},
+		Spec{Kind: "email-sendgrid", Fields: []Field{need(line("from")), need(line("to")), line("subject"), need(text("message")), secret("sendgrid_api_key", secrets.TypeText)}},
+		Spec{Kind: "queue-sqs", Fields: []Field{secret("sqs_secret", secrets.TypeSQS), {Name: "batch_enabled", Form: FlagForm}}},
+		Spec{Kind: "sms-twilio", Fields: append(slices.Clone(twilio), need(text("message")))},
+		Spec{Kind: "whatsapp-twilio", Either: []string{"message", "content_sid"}, Fields: append(slices.Clone(twilio), text("message"),
+			Field{Name: "content_sid", Form: SecretForm, Secret: secrets.TypeText}, Field{Name: "content_variables", Form: PairsForm, Vars: true})},
+		Spec{Kind: "post", Fields: []Field{{Name: "url", Form: LineForm, Need: true, Vars: true, Match: regexp.MustCompile(`^https?://[^/]`)},
+			{Name: "headers", Form: HeadersForm, Vars: true}, {Name: "header_secrets", Form: SecretsForm, Secret: secrets.TypeText},
+			{Name: "fallback_action", Form: ActionForm}, {Name: "http_post_fallback_enabled", Form: FlagForm}}},
+		Spec{Kind: KindScript, Fields: []Field{{Name: "script", Form: ScriptsForm, Need: true}}},
+	)
+}
+
 // fault decodes the body, and applies it as a create would, and returns the
 // error's text.
 func fault(body string) string {
-	c, err := DecodeDefinition([]byte(body))
+	c, err := testCatalog().DecodeDefinition([]byte(body))
 	if err == nil {
 		var f faults
 		c.required(&f)
@@ -57,6 +85,11 @@ func TestDecodeDefinitionRefuses(t *testing.T) {
 		{"a URL of a file", action(`{"type":"post","url":"file:///etc/passwd"}`), "action.url: Invalid url"},
 		{"a header that begins another", action(`{"type":"post","url":"https://a.b","headers":{"X\r\nY":"1"}}`), "action.headers: The name of a header"},
 		{"a header's value of two lines", action(`{"type":"post","url":"https://a.b","headers":{"X":"1\r\n2"}}`), "action.headers.X: String has a control character"},
+		{"a variable that there is not", action(`{"type":"post","url":"https://a.b/$VALEU$"}`), "action.url: No message variable is called $VALEU$"},
+		{"a secret in a text", action(`{"type":"sms","to":"1","message":"$SECRET.KEY$"}`), "action.message: No message variable is called $SECRET.KEY$"},
+		{"a variable where none is filled", action(`{"type":"email-smtp","to":"$DEVICE$@b.c","message":"m","smtp_secret":"A"}`), "action.to: Message variables are not filled in this field, so $DEVICE$ would be unused"},
+		{"a fallback that is no id", action(`{"type":"post","url":"https://a.b","fallback_action":"hook"}`), "action.fallback_action: Expected the id of an action"},
+		{"a header secret that is a value", action(`{"type":"post","url":"https://a.b","header_secrets":{"X":"{}"}}`), "action.header_secrets.X: Expected the id of a secret of type text"},
 		{"no script", action(`{"type":"script","script":[]}`), "action.script: Array must contain at least 1"},
 		{"a script that is no id", action(`{"type":"script","script":["x"]}`), "action.script[0]: Expected the id of an analysis"},
 		{"a template without text", action(`{"type":"whatsapp-twilio","from":"1","to":"2","twilio_sid":"A","twilio_token":"B"}`), "action.message: Required, or content_sid"},
@@ -87,14 +120,19 @@ func TestDecodeDefinitionTakes(t *testing.T) {
 		refs         []Reference
 	}{
 		{"mail", `{"type":"email-smtp","from":"Plant","to":"a@b.c;d@e.f","subject":"$VALUE$","message":"a\nb","smtp_secret":"` + id + `"}`,
-			[]Reference{{"action.smtp_secret", id, secrets.TypeSMTP}}},
-		{"queue", `{"type":"queue-sqs","sqs_secret":"MY_QUEUE","batch_enabled":true}`, []Reference{{"action.sqs_secret", "MY_QUEUE", secrets.TypeSQS}}},
+			[]Reference{{"action.smtp_secret", ToSecret, id, secrets.TypeSMTP}}},
+		{"queue", `{"type":"queue-sqs","sqs_secret":"MY_QUEUE","batch_enabled":true}`, []Reference{{"action.sqs_secret", ToSecret, "MY_QUEUE", secrets.TypeSQS}}},
 		{"sendgrid", `{"type":"email-sendgrid","from":"a@b.c","to":"a@b.c","subject":"s","message":"m","sendgrid_api_key":"K"}`,
-			[]Reference{{"action.sendgrid_api_key", "K", secrets.TypeText}}},
+			[]Reference{{"action.sendgrid_api_key", ToSecret, "K", secrets.TypeText}}},
 		{"template", `{"type":"whatsapp-twilio","from":"1","to":"2","twilio_sid":"A","twilio_token":"B","content_sid":"C","content_variables":[{"name":"1","value":"$VALUE$"}]}`,
-			[]Reference{{"action.twilio_sid", "A", secrets.TypeText}, {"action.twilio_token", "B", secrets.TypeText}, {"action.content_sid", "C", secrets.TypeText}}},
+			[]Reference{{"action.twilio_sid", ToSecret, "A", secrets.TypeText}, {"action.twilio_token", ToSecret, "B", secrets.TypeText}, {"action.content_sid", ToSecret, "C", secrets.TypeText}}},
 		{"post", `{"type":"post","url":"https://x.test/$VALUE$","headers":{"Authorization":"a b"},"http_post_fallback_enabled":false}`, nil},
-		{"script", `{"type":"script","script":["` + id + `"]}`, []Reference{{"action.script[0]", id, ""}}},
+		{"secrets in headers, a fallback", `{"type":"post","url":"https://x.test","header_secrets":{"X-Key":"A","X-B":"B"},"fallback_action":"` + id + `"}`,
+			[]Reference{{"action.header_secrets.X-B", ToSecret, "B", secrets.TypeText}, {"action.header_secrets.X-Key", ToSecret, "A", secrets.TypeText},
+				{"action.fallback_action", ToAction, id, ""}}},
+		{"a signed mail", `{"type":"email-smtp","to":"a@b.c","message":"m","smtp_secret":"S","dkim":{"domain":"b.c","secret":"D"},"list_unsubscribe":["mailto:a@b.c"],"attachments":[]}`,
+			[]Reference{{"action.smtp_secret", ToSecret, "S", secrets.TypeSMTP}, {"action.dkim.secret", ToSecret, "D", secrets.TypeText}}},
+		{"script", `{"type":"script","script":["` + id + `"]}`, []Reference{{"action.script[0]", ToAnalysis, id, ""}}},
 		{"notification", `{"type":"notification","subject":"s","message":"m"}`, nil},
 		{"mqtt", `{"type":"mqtt","topic":"t","payload":"p","bucket":"b"}`, nil},
 	}
@@ -104,7 +142,7 @@ func TestDecodeDefinitionTakes(t *testing.T) {
 			if got := fault(body); got != "" {
 				t.Fatal(got)
 			}
-			c, _ := DecodeDefinition([]byte(body))
+			c, _ := testCatalog().DecodeDefinition([]byte(body))
 			if diff := cmp.Diff(c.References(), tt.refs); diff != "" {
 				t.Errorf("references, -got +want:\n%s", diff)
 			}
@@ -116,7 +154,7 @@ func FuzzDecodeDefinition(f *testing.F) {
 	f.Add([]byte(postBody))
 	f.Add([]byte(`{"name":"n","type":"condition","trigger":[{"device":"d","variable":"v","is":"><","value":1,"second_value":2}],"action":{"type":"script","script":["x"]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		c, err := DecodeDefinition(body)
+		c, err := testCatalog().DecodeDefinition(body)
 		if err != nil {
 			if !errors.Is(err, secrets.ErrInvalid) {
 				t.Fatalf("got %v, want ErrInvalid", err)

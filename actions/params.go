@@ -107,6 +107,9 @@ func names(fields map[string]reflect.Value) string {
 
 // wanted says in words what a field of this type takes.
 func wanted(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer { // a field that may be absent
+		t = t.Elem()
+	}
 	switch t.Kind() {
 	case reflect.String:
 		return "a text"

@@ -18,13 +18,16 @@ type Registry struct {
 	byKind  map[string]Action
 	kinds   []string
 	testers map[secrets.Type]Tester
+	catalog *Catalog
+	stored  Stored // nil: jobs that name a stored action are dead letters
 }
 
 // NewRegistry returns a registry of the given actions. Two actions of the same
-// kind, or two testers for one type of secret, are a programmer's error and
-// panic.
+// kind, two testers for one type of secret, or an action that does not say what
+// it takes ([Described]), are a programmer's error and panic.
 func NewRegistry(list ...Action) *Registry {
 	r := &Registry{byKind: map[string]Action{}, testers: map[secrets.Type]Tester{}}
+	var specs []Spec
 	for _, a := range list {
 		kind := a.Kind()
 		if kind == "" || r.byKind[kind] != nil {
@@ -32,6 +35,11 @@ func NewRegistry(list ...Action) *Registry {
 		}
 		r.byKind[kind] = a
 		r.kinds = append(r.kinds, kind)
+		d, ok := a.(Described)
+		if !ok || d.Spec().Kind != kind {
+			panic(fmt.Sprintf("actions: %q has no spec of its kind", kind))
+		}
+		specs = append(specs, d.Spec())
 		t, ok := a.(Tester)
 		if !ok {
 			continue
@@ -42,7 +50,20 @@ func NewRegistry(list ...Action) *Registry {
 		r.testers[t.SecretType()] = t
 	}
 	slices.Sort(r.kinds)
+	r.catalog = NewCatalog(specs...)
 	return r
+}
+
+// Catalog returns what the actions take.
+func (r *Registry) Catalog() *Catalog { return r.catalog }
+
+// Specs returns the descriptions of all actions, by kind.
+func (r *Registry) Specs() []Spec {
+	list := make([]Spec, len(r.kinds))
+	for i, kind := range r.kinds {
+		list[i] = r.catalog.specs[kind]
+	}
+	return list
 }
 
 // Kinds returns the kinds of all actions, sorted.
@@ -58,7 +79,7 @@ func (r *Registry) Tester(typ secrets.Type) (Tester, bool) {
 // that names none or an unknown one is dead at once.
 func (r *Registry) Prepare(job *queue.Job) (queue.Work, error) {
 	if job.ActionID != "" {
-		return nil, queue.Permanent(errors.New("action_id: stored actions come with a later release; send the action itself as \"action\""))
+		return r.prepareStored(job)
 	}
 	kind, err := kindOf(job.Action)
 	if err != nil {
@@ -101,4 +122,24 @@ func kindOf(action json.RawMessage) (string, error) {
 		return "", errors.New("the field \"type\" is missing or not a text")
 	}
 	return kind, nil
+}
+
+// sampleData is what a stored action is tried with when it is saved.
+var sampleData = json.RawMessage(`[{"variable":"temperature","value":73,"unit":"F","time":"2026-01-02T03:04:05.000Z"}]`)
+
+// DecodeDefinition is that of the catalog, and has the action itself prepare
+// what it would do: what would make every job a dead letter is refused while
+// somebody reads the answer.
+func (r *Registry) DecodeDefinition(body []byte) (DefinitionChange, error) {
+	c, err := r.catalog.DecodeDefinition(body)
+	if err != nil || c.Action == nil || r.byKind[c.kind] == nil {
+		return c, err
+	}
+	job := &queue.Job{JID: "0-0", ID: "check", Action: c.Action, Data: sampleData}
+	if _, err := r.byKind[c.kind].Prepare(job); err != nil {
+		var f faults
+		f.add("action", "%s", strings.TrimPrefix(err.Error(), c.kind+": "))
+		return c, f.err()
+	}
+	return c, nil
 }

@@ -27,6 +27,7 @@ type sender struct {
 }
 
 func (s *sender) Kind() string                                  { return s.kind }
+func (s *sender) Spec() Spec                                    { return Spec{Kind: s.kind} }
 func (s *sender) Prepare(*queue.Job) (queue.Work, error)        { s.prepared++; return nil, nil }
 func (s *sender) Close() error                                  { return s.closeErr }
 func (s *sender) SecretType() secrets.Type                      { return secrets.Type("secret of " + s.kind) }

@@ -36,16 +36,18 @@ type Store struct {
 	keyring *secrets.Keyring
 	rev     *secrets.Revision
 	now     func() time.Time
+	catalog *Catalog
 
 	mirror *secrets.Mirror
 	set    *secrets.RecordSet // used by who is alone in the mirror
 	byID   map[string]*definitionBody
 }
 
-// NewStore returns the store of actions beside that of secrets. It does no I/O.
-func NewStore(rdb redis.UniversalClient, keyring *secrets.Keyring, store *secrets.Store) *Store {
+// NewStore returns the store of actions of these types, beside that of secrets.
+// It does no I/O.
+func NewStore(rdb redis.UniversalClient, keyring *secrets.Keyring, store *secrets.Store, catalog *Catalog) *Store {
 	return &Store{
-		keyring: keyring, rev: store.Revision(), now: time.Now, mirror: secrets.NewMirror(),
+		catalog: catalog, keyring: keyring, rev: store.Revision(), now: time.Now, mirror: secrets.NewMirror(),
 		set: secrets.NewRecordSet(rdb, keyring, setName, "actions"), byID: map[string]*definitionBody{},
 	}
 }
@@ -129,6 +131,17 @@ func (s *Store) Get(ctx context.Context, id string) (Definition, error) {
 		return Definition{}, ErrNotFound
 	}
 	return s.opened(b)
+}
+
+// Peek returns the definition as it was last read, without asking Redis.
+func (s *Store) Peek(id string) (Definition, bool) {
+	var b *definitionBody
+	s.mirror.Last(func() { b = s.byID[id] })
+	if b == nil {
+		return Definition{}, false
+	}
+	d, err := s.opened(b)
+	return d, err == nil
 }
 
 // Verify opens every action and returns how many there are. Error

@@ -41,12 +41,12 @@ func (s shelf) another(t *testing.T) *Store {
 	t.Helper()
 	store := secrets.NewStore(s.rdb, s.keyring, secrets.Options{})
 	t.Cleanup(store.Close)
-	return NewStore(s.rdb, s.keyring, store)
+	return NewStore(s.rdb, s.keyring, store, testCatalog())
 }
 
 func decoded(t *testing.T, body string) DefinitionChange {
 	t.Helper()
-	c, err := DecodeDefinition([]byte(body))
+	c, err := testCatalog().DecodeDefinition([]byte(body))
 	if err != nil {
 		t.Fatalf("DecodeDefinition: %v", err)
 	}

@@ -30,7 +30,7 @@ func (s *Store) Users(ctx context.Context, secret secrets.Secret) ([]Definition,
 		if err != nil {
 			return nil, err
 		}
-		if d.names(secret) {
+		if s.names(d, secret) {
 			list = append(list, b.shown())
 		}
 	}
@@ -39,10 +39,8 @@ func (s *Store) Users(ctx context.Context, secret secrets.Secret) ([]Definition,
 }
 
 // names reports whether what the action does names the secret.
-func (d Definition) names(secret secrets.Secret) bool {
-	var c DefinitionChange
-	c.readAction(d.Action, &faults{}) // it was checked when it was stored
-	return slices.ContainsFunc(c.refs, func(ref Reference) bool {
-		return ref.Secret != "" && (ref.ID == secret.ID || strings.EqualFold(ref.ID, secret.Key))
+func (s *Store) names(d Definition, secret secrets.Secret) bool {
+	return slices.ContainsFunc(s.catalog.References(d.Action), func(ref Reference) bool {
+		return ref.To == ToSecret && (ref.ID == secret.ID || strings.EqualFold(ref.ID, secret.Key))
 	})
 }

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"html"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/sealpost/sealpost/queue"
 )
 
 // Place says where a message variable lands, and so how its value is escaped.
@@ -42,13 +46,40 @@ const (
 // maxVariable is the length of the longest name.
 const maxVariable = len(varState)
 
+// variableNames are the names of all variables.
+var variableNames = []string{varVariable, varValue, varUnit, varTime, varLocation, varDevice, varName, varState}
+
 // isVariable reports whether $name$ is replaced.
-func isVariable(name string) bool {
-	switch name {
-	case varVariable, varValue, varUnit, varTime, varLocation, varDevice, varName, varState:
-		return true
+func isVariable(name string) bool { return slices.Contains(variableNames, name) }
+
+// variablesIn returns what looks like the name of a message variable in a text:
+// capital letters with points or lines, between two dollar signs.
+func variablesIn(s string) []string {
+	var names []string
+	for _, m := range variableLike.FindAllStringSubmatch(s, -1) {
+		names = append(names, m[1])
 	}
-	return false
+	return names
+}
+
+var variableLike = regexp.MustCompile(`\$([A-Z][A-Z_]*(?:\.[A-Z_]+)*)\$`)
+
+// JobVariables is [ReadVariables] of the job's data, with the state of its
+// stored action, if it has one.
+func JobVariables(job *queue.Job) (Variables, error) {
+	v, err := ReadVariables(job.Data)
+	if err != nil || job.ActionID == "" {
+		return v, err
+	}
+	state := "unlocked"
+	if job.Locked {
+		state = "locked"
+	}
+	if v.values == nil {
+		v.values = map[string]string{}
+	}
+	v.values[varState] = state
+	return v, nil
 }
 
 // ReadVariables takes the variables from data, an array of datum objects or

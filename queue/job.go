@@ -37,6 +37,7 @@ type Job struct {
 
 	Action      json.RawMessage // the inline action object; nil when ActionID is set
 	ActionID    string          // 24 hex: a stored action
+	Locked      bool            // of the stored action; set by who has read it
 	Data        json.RawMessage // array of datum objects, or nil
 	NotBefore   time.Time       // zero: at once
 	ExpiresAt   time.Time       // zero: never

@@ -60,6 +60,14 @@ func (m *Mirror) View(ctx context.Context, rev string, refresh func(context.Cont
 	}
 }
 
+// Last calls f with the copy as it is, which may be older than the store, or
+// empty.
+func (m *Mirror) Last(f func()) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	f()
+}
+
 // look calls f if the copy is of this revision.
 func (m *Mirror) look(rev string, f func()) bool {
 	m.mu.RLock()

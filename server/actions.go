@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -207,7 +206,7 @@ func (a *API) readAction(r *http.Request) (*Vault, actions.DefinitionChange, err
 	if body == nil {
 		return nil, actions.DefinitionChange{}, refuse(http.StatusBadRequest, "A JSON body is required")
 	}
-	change, err := actions.DecodeDefinition(body)
+	change, err := a.actions.DecodeDefinition(body)
 	if err != nil {
 		return nil, actions.DefinitionChange{}, err
 	}
@@ -215,47 +214,16 @@ func (a *API) readAction(r *http.Request) (*Vault, actions.DefinitionChange, err
 	if err != nil {
 		return nil, actions.DefinitionChange{}, err
 	}
-	return vault, change, vault.checkReferences(r.Context(), change.References())
-}
-
-// checkReferences refuses an action that names what is not there, or a secret
-// of another type: its jobs could never end well.
-func (v *Vault) checkReferences(ctx context.Context, refs []actions.Reference) error {
-	for _, ref := range refs {
-		if ref.Secret == "" {
-			_, err := v.Directory.Analysis(ctx, ref.ID)
-			if errors.Is(err, access.ErrAnalysisNotFound) {
-				return refuse(http.StatusBadRequest, "%s: no analysis has this id", ref.Field)
-			} else if err != nil {
-				return err
-			}
-			continue
-		}
-		found, err := v.Secrets.Lookup(ctx, ref.ID)
-		switch {
-		case errors.Is(err, secrets.ErrNotFound):
-			return refuse(http.StatusBadRequest, "%s: no secret has this id", ref.Field)
-		case err != nil:
-			return err
-		case found.Type != ref.Secret:
-			return refuse(http.StatusBadRequest, "%s: want a secret of type %s; %s is of type %s", ref.Field, ref.Secret, found.Key, found.Type)
-		}
+	// An action that names what is not there could never end well.
+	wrong, err := vault.lookUp(r.Context(), change.References(), map[string]secrets.Type{})
+	if wrong != nil {
+		err = refuse(http.StatusBadRequest, "%s", wrong)
 	}
-	return nil
+	return vault, change, err
 }
 
-// startedView says what an action has started.
-type startedView struct {
-	Started []string `json:"started"` // ids of analyses
-	Skipped []string `json:"skipped"` // those that are gone or inactive
-}
-
-// triggerAction starts the analyses of an action of the kind script, as a run of
-// each by hand would. Other kinds are jobs; they are sent as such.
+// triggerAction sends a job of the action, with data or without.
 func (a *API) triggerAction(r *http.Request, who access.Principal) (any, error) {
-	if err := triggerInScope(who.Scopes); err != nil {
-		return nil, err
-	}
 	body, err := readBody(r)
 	if err != nil {
 		return nil, err
@@ -269,31 +237,24 @@ func (a *API) triggerAction(r *http.Request, who access.Principal) (any, error) 
 		return nil, err
 	}
 	d, err := vault.Definitions.Get(r.Context(), r.PathValue("id"))
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case !d.Active:
-		return nil, refuse(http.StatusConflict, "The action is not active")
-	case d.Kind != actions.KindScript:
-		return nil, refuse(http.StatusConflict, "Only actions of type %s can be triggered; send one of type %s as a job, by POST /jobs", actions.KindScript, d.Kind)
 	}
-	view := startedView{Started: []string{}, Skipped: []string{}}
-	use := secrets.Use{Actor: actor(who), Why: "action " + d.ID}
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(d.Scripts()))) {
-		err := vault.Directory.Run(r.Context(), use, id, data)
-		switch {
-		case errors.Is(err, access.ErrAnalysisNotFound), errors.Is(err, access.ErrInactive):
-			view.Skipped = append(view.Skipped, id)
-		case err != nil:
-			return nil, err
-		default:
-			view.Started = append(view.Started, id)
-		}
+	if !d.Active {
+		return nil, refuse(http.StatusConflict, "The action is not active; set \"active\" to true first")
 	}
-	if len(view.Started) == 0 {
-		return nil, refuse(http.StatusConflict, "All analyses of the action are gone or inactive: %s", strings.Join(view.Skipped, ", "))
+	job, err := json.Marshal(map[string]any{"action_id": d.ID, "data": data})
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "data: Invalid JSON")
 	}
-	return view, vault.Definitions.MarkTriggered(r.Context(), d.ID, time.Now())
+	views, err := a.enqueue(r.Context(), who, job)
+	if invalid, ok := errors.AsType[*queue.InvalidJobError](err); ok {
+		return nil, refuse(http.StatusConflict, "%s", ownText(invalid.Err))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return views[0], vault.Definitions.MarkTriggered(r.Context(), d.ID, time.Now())
 }
 
 // triggerData reads {"data": [...]} by the rules of a run.

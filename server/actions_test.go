@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // put stores a secret and returns its id.
@@ -132,8 +133,8 @@ func TestActionReferencesAreChecked(t *testing.T) {
 	text, mail, queue := s.put("API_KEY", "a-long-text"), s.put("MAIL", smtpValue), s.put("QUEUE", sqsValue)
 	const missing = "ffffffffffffffffffffffff"
 	tests := []struct{ name, action, want string }{
-		{"no such secret", `{"type":"queue-sqs","sqs_secret":"` + missing + `"}`, "action.sqs_secret: no secret has this id"},
-		{"a secret of another type", `{"type":"queue-sqs","sqs_secret":"` + mail + `"}`, "action.sqs_secret: want a secret of type sqs; MAIL is of type smtp"},
+		{"no such secret", `{"type":"queue-sqs","sqs_secret":"` + missing + `"}`, "action.sqs_secret: no such secret"},
+		{"a secret of another type", `{"type":"queue-sqs","sqs_secret":"` + mail + `"}`, "action.sqs_secret: want a secret of type sqs; this one is of type smtp"},
 		{"a structured secret where a text is wanted", `{"type":"sms-twilio","from":"1","to":"2","message":"m","twilio_sid":"` + text + `","twilio_token":"` + queue + `"}`,
 			"action.twilio_token: want a secret of type text"},
 		{"no such analysis", `{"type":"script","script":["` + missing + `"]}`, "action.script[0]: no analysis has this id"},
@@ -182,28 +183,30 @@ func TestActionRefusals(t *testing.T) {
 	}
 }
 
-func TestTriggerStartsAnalyses(t *testing.T) {
+func TestATriggerIsAJobOfTheAction(t *testing.T) {
 	s := newSite(t)
-	analysis := s.tokenID[analysisKind]
-	id := s.action(`{"name":"n","action":{"type":"script","script":["` + analysis + `"]}}`)
+	id := s.action(`{"name":"n","action":{"type":"note","text":"x"}}`)
 	a := s.do(access.Producer, http.MethodPost, "/action/"+id+"/trigger", `{"data":[{"variable":"t","value":1}]}`)
-	if want := `{"started":["` + analysis + `"],"skipped":[]}`; string(a.result) != want {
-		t.Fatalf("trigger: got %d %s, want %s", a.status, a.body, want)
+	var sent receiptView
+	if err := json.Unmarshal(a.result, &sent); err != nil || sent.ID == "" {
+		t.Fatalf("trigger: got %d %s, want the job's id", a.status, a.body)
+	}
+	if entries, err := s.rdb.XRange(t.Context(), queue.StreamKey("", 0), "-", "+").Result(); err != nil || len(entries) != 1 ||
+		entries[0].Values["job"] != `{"action_id":"`+id+`","data":[{"variable":"t","value":1}]}` {
+		t.Errorf("got entries %v, %v", entries, err)
 	}
 	var view actionView
 	s.mustDo(http.MethodGet, "/action/"+id, "", &view)
 	if view.LastTriggered == never {
 		t.Errorf("last_triggered: got never")
 	}
-	s.mustDo(http.MethodPut, "/analysis/"+analysis, `{"active":false}`, nil)
 	for _, tt := range []struct{ name, id, want string }{
-		{"all analyses are inactive", id, "All analyses of the action are gone or inactive"},
-		{"an action that sends", s.action(`{"name":"n","action":{"type":"sms","to":"1","message":"m"}}`), "Only actions of type script"},
-		{"an inactive action", s.action(`{"name":"n","active":false,"action":{"type":"script","script":["` + analysis + `"]}}`), "The action is not active"},
+		{"an action that nothing here does", s.action(`{"name":"n","action":{"type":"sms","to":"1","message":"m"}}`), "kept for clients"},
+		{"an inactive action", s.action(`{"name":"n","active":false,"action":{"type":"note","text":"x"}}`), "The action is not active"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := s.do(access.Admin, http.MethodPost, "/action/"+tt.id+"/trigger", `{}`)
-			if a.status != http.StatusConflict || !strings.HasPrefix(a.message, tt.want) {
+			if a.status != http.StatusConflict || !strings.Contains(a.message, tt.want) {
 				t.Errorf("got %d %q, want 409 %q", a.status, a.message, tt.want)
 			}
 		})

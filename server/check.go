@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
-
-// secretField ends the name of every field of an action that names a secret;
-// what stands before it is the secret's type: smtp_secret, sqs_secret.
-const secretField = "_secret"
 
 // check has each job's action decoded as a worker will do it, compared with the
 // scopes of the token, and the secrets looked up that it names. What is wrong
@@ -37,14 +33,17 @@ func (a *API) check(ctx context.Context, scopes access.Scopes, jobs []json.RawMe
 			}
 			continue
 		}
-		work, err := a.actions.Prepare(&queue.Job{JID: "0-0", ID: "check", Action: job.Action, ActionID: job.ActionID, Data: job.Data})
+		work, action, err := a.prepare(ctx, vault, job.ActionID, job.Action, job.Data)
+		if wrong, ok := errors.AsType[*queue.PermanentError](err); ok {
+			return &queue.InvalidJobError{Index: i, Err: wrong}
+		}
 		if err != nil {
-			return &queue.InvalidJobError{Index: i, Err: err}
+			return err
 		}
 		if err := vault.inScope(ctx, scopes, i, work); err != nil {
 			return err
 		}
-		wrong, err := checkSecrets(ctx, vault.Secrets, job.Action, known)
+		wrong, err := vault.lookUp(ctx, a.actions.Catalog().References(action), known)
 		if err != nil {
 			return err
 		}
@@ -55,32 +54,66 @@ func (a *API) check(ctx context.Context, scopes access.Scopes, jobs []json.RawMe
 	return nil
 }
 
-// checkSecrets looks up the secrets that an action names. wrong says which of
-// them cannot be used; err that they could not be looked up.
-func checkSecrets(ctx context.Context, store *secrets.Store, action json.RawMessage, known map[string]secrets.Type) (wrong, err error) {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(action, &fields) != nil {
-		return nil, nil // Prepare has taken it, so it names no secret
+// prepare decodes what a job does as a worker will, and returns that action. An
+// error that is the job's own fault is permanent.
+func (a *API) prepare(ctx context.Context, vault *Vault, id string, action, data json.RawMessage) (queue.Work, json.RawMessage, error) {
+	job := &queue.Job{JID: "0-0", ID: "check", Action: action, ActionID: id, Data: data}
+	if id == "" {
+		work, err := a.actions.Prepare(job)
+		return work, action, err
 	}
-	for name, value := range fields {
-		want, ok := strings.CutSuffix(name, secretField)
-		var ref string
-		if !ok || json.Unmarshal(value, &ref) != nil {
-			continue
-		}
-		if _, ok := known[ref]; !ok {
-			found, err := store.Lookup(ctx, ref)
-			if errors.Is(err, secrets.ErrNotFound) {
-				return fmt.Errorf("field %q: no such secret; `sealpost secret put` makes it", name), nil
+	d, err := vault.Definitions.Get(ctx, id)
+	switch {
+	case errors.Is(err, actions.ErrNotFound):
+		return nil, nil, queue.Permanent(errors.New("action_id: no stored action has this id"))
+	case err != nil:
+		return nil, nil, err
+	case !d.Active:
+		return nil, nil, queue.Permanent(errors.New("action_id: the action is not active"))
+	}
+	work, err := a.actions.PrepareDefinition(d, job)
+	return work, d.Action, err
+}
+
+// lookUp looks up what an action names. wrong says which of it cannot be used;
+// err that it could not be looked up. known has the types of secrets that were
+// found before, and gets those found now.
+func (v *Vault) lookUp(ctx context.Context, refs []actions.Reference, known map[string]secrets.Type) (wrong, err error) {
+	for _, ref := range refs {
+		switch ref.To {
+		case actions.ToSecret:
+			wrong, err = v.lookUpSecret(ctx, ref, known)
+		case actions.ToAnalysis:
+			_, err = v.Directory.Analysis(ctx, ref.ID)
+			if errors.Is(err, access.ErrAnalysisNotFound) {
+				wrong, err = fmt.Errorf("%s: no analysis has this id", ref.Field), nil
 			}
-			if err != nil {
-				return nil, err
+		case actions.ToAction:
+			_, err = v.Definitions.Get(ctx, ref.ID)
+			if errors.Is(err, actions.ErrNotFound) {
+				wrong, err = fmt.Errorf("%s: no stored action has this id", ref.Field), nil
 			}
-			known[ref] = found.Type
 		}
-		if got := known[ref]; got != secrets.Type(want) {
-			return fmt.Errorf("field %q: the secret is of type %s, not %s", name, got, want), nil
+		if wrong != nil || err != nil {
+			return wrong, err
 		}
+	}
+	return nil, nil
+}
+
+func (v *Vault) lookUpSecret(ctx context.Context, ref actions.Reference, known map[string]secrets.Type) (wrong, err error) {
+	if _, ok := known[ref.ID]; !ok {
+		found, err := v.Secrets.Lookup(ctx, ref.ID)
+		if errors.Is(err, secrets.ErrNotFound) {
+			return fmt.Errorf("%s: no such secret; `sealpost secret put` makes it", ref.Field), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		known[ref.ID] = found.Type
+	}
+	if got := known[ref.ID]; got != ref.Secret {
+		return fmt.Errorf("%s: want a secret of type %s; this one is of type %s", ref.Field, ref.Secret, got), nil
 	}
 	return nil, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/builtin"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -75,13 +76,13 @@ func newSite(t *testing.T) *site {
 		t.Fatalf("Init: %v", err)
 	}
 	s.rdb, s.keyring = rdb, keyring
-	registry := actions.NewRegistry(noteAction{})
+	registry := testRegistry()
 	s.metrics = NewMetrics("test", registry.Kinds())
 	s.store = secrets.NewStore(rdb, keyring, secrets.Options{Observer: s.metrics.SecretOpened})
 	t.Cleanup(s.store.Close)
 	s.tokens = access.NewStore(rdb, keyring)
 	s.directory = access.NewDirectory(rdb, keyring, s.store)
-	s.definitions = actions.NewStore(rdb, keyring, s.store)
+	s.definitions = actions.NewStore(rdb, keyring, s.store, registry.Catalog())
 	for _, kind := range []access.Kind{access.Admin, access.Producer, access.Reader} {
 		presented, token, err := s.tokens.Create(t.Context(), kind, "test-"+string(kind), access.TokenOptions{})
 		if err != nil {
@@ -181,6 +182,51 @@ type noteAction struct{}
 
 func (noteAction) Kind() string { return "note" }
 func (noteAction) Close() error { return nil }
+
+// kindAction is an action of a real kind that does nothing: it checks no more
+// than what its spec says.
+type kindAction struct{ actions.Action }
+
+func (k kindAction) Spec() actions.Spec { return k.Action.(actions.Described).Spec() }
+
+func (k kindAction) Prepare(job *queue.Job) (queue.Work, error) {
+	return kindWork{k.Kind()}, nil
+}
+
+type kindWork struct{ kind string }
+
+func (w kindWork) Kind() string { return w.kind }
+func (w kindWork) Lane() string { return w.kind }
+func (w kindWork) Do(context.Context, *queue.Claim) (queue.Reply, error) {
+	return queue.Reply{}, nil
+}
+
+// testRegistry knows all real kinds, and the kind "note".
+func testRegistry() *actions.Registry {
+	list := []actions.Action{noteAction{}}
+	for _, a := range builtin.New(builtin.Deps{}) {
+		list = append(list, kindAction{a})
+	}
+	return actions.NewRegistry(append(list, scriptAction{})...)
+}
+
+// scriptAction stands for the one that starts analyses.
+type scriptAction struct{ noteAction }
+
+func (scriptAction) Kind() string { return actions.KindScript }
+
+func (scriptAction) SecretType() secrets.Type { return "none" }
+
+func (scriptAction) Spec() actions.Spec {
+	return actions.Spec{Kind: actions.KindScript, Fields: []actions.Field{{Name: "script", Form: actions.ScriptsForm, Need: true}}}
+}
+
+func (scriptAction) Prepare(*queue.Job) (queue.Work, error) { return kindWork{actions.KindScript}, nil }
+
+func (noteAction) Spec() actions.Spec {
+	return actions.Spec{Kind: "note", Fields: []actions.Field{{Name: "text", Form: actions.TextForm, Need: true},
+		{Name: "smtp_secret", Form: actions.SecretForm, Secret: secrets.TypeSMTP}}}
+}
 
 func (noteAction) SecretType() secrets.Type { return secrets.TypeSMTP }
 

@@ -144,7 +144,7 @@ func actionOperations(types schemas) map[string]operation {
 		"GET /action/{id}":          {summary: "Show an action", result: actionView{}},
 		"PUT /action/{id}":          {summary: "Change an action; trigger and action are replaced whole", body: change, result: textSchema()},
 		"DELETE /action/{id}":       {summary: "Remove an action", result: textSchema()},
-		"POST /action/{id}/trigger": {summary: "Start the analyses of an action of type script", body: data, result: startedView{}},
+		"POST /action/{id}/trigger": {summary: "Send a job of a stored action, with data or without", body: data, result: receiptView{}},
 	}
 }
 

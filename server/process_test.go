@@ -20,7 +20,9 @@ func (s *site) process(list ...actions.Action) *site {
 	n.store = secrets.NewStore(s.rdb, s.keyring, secrets.Options{})
 	s.t.Cleanup(n.store.Close)
 	n.directory = access.NewDirectory(s.rdb, s.keyring, n.store)
-	h := New(Config{Queue: s.jobs, Actions: actions.NewRegistry(list...), Vault: n.vault, Log: slog.New(slog.NewJSONHandler(n.log, nil))})
+	registry := actions.NewRegistry(list...)
+	n.definitions = actions.NewStore(s.rdb, s.keyring, n.store, registry.Catalog())
+	h := New(Config{Queue: s.jobs, Actions: registry, Vault: n.vault, Log: slog.New(slog.NewJSONHandler(n.log, nil))})
 	srv := httptest.NewServer(h)
 	s.t.Cleanup(srv.Close)
 	n.url = srv.URL
@@ -68,6 +70,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("not within 10 s: %s", what)
 }
 
-func (s *site) registry() *actions.Registry { return actions.NewRegistry(noteAction{}) }
+func (s *site) registry() *actions.Registry { return testRegistry() }
 
 func (s *site) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(s.log, nil)) }

@@ -32,6 +32,13 @@ func (v *Vault) outOfScope(ctx context.Context, scopes access.Scopes, work queue
 	if reason := kindOutOfScope(scopes, work.Kind()); reason != "" {
 		return reason, nil
 	}
+	if work.Kind() == actions.KindScript {
+		// Nobody can tell which secrets and recipients an analysis takes.
+		if len(scopes.Kinds) == 0 {
+			return "a token with scopes starts analyses only if its kinds name " + actions.KindScript, nil
+		}
+		return "", nil
+	}
 	if len(scopes.Secrets)+len(scopes.Domains) == 0 {
 		return "", nil
 	}
@@ -62,21 +69,6 @@ func kindOutOfScope(scopes access.Scopes, kind string) string {
 		return ""
 	}
 	return "the token may send only the kinds " + listed(scopes.Kinds)
-}
-
-// triggerInScope refuses to let a token with scopes start analyses, unless they
-// name the kind: nobody can tell which secrets and recipients an analysis takes.
-func triggerInScope(scopes access.Scopes) error {
-	switch {
-	case scopes.IsZero():
-		return nil
-	case len(scopes.Kinds) == 0:
-		return refuse(http.StatusForbidden, "%s: a token with scopes starts analyses only if its kinds name %s", denied, actions.KindScript)
-	}
-	if reason := kindOutOfScope(scopes, actions.KindScript); reason != "" {
-		return refuse(http.StatusForbidden, "%s: %s", denied, reason)
-	}
-	return nil
 }
 
 // allowsSecret compares a secret, named by id or key, with scopes that name it

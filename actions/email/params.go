@@ -62,7 +62,7 @@ func (p *Params) plan(job *queue.Job) (*plan, error) {
 		return nil, err
 	}
 	pl.secret = p.Secret
-	vars, err := actions.ReadVariables(job.Data)
+	vars, err := actions.JobVariables(job)
 	if err != nil {
 		return nil, err
 	}

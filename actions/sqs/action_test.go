@@ -134,11 +134,48 @@ func TestAPartOfAJobThatStaysRefusedIsToldApart(t *testing.T) {
 		}}
 	})
 	reply, err := w.do(t.Context(), t, job("j", plainAction, `{"n":0}`, `{"n":1}`, `{"n":2}`))
-	if outcomeOf(err) != "dead" || reply.Certainty != queue.Unknown || reply.Code != "InvalidMessageContents" {
+	if outcomeOf(err) != "dead" || reply.Certainty != queue.Rejected || reply.Code != "InvalidMessageContents" {
 		t.Fatalf("Do: got %+v, %v", reply, err)
 	}
 	if want := "2 of 3 messages were accepted; of the others: bad character"; reply.Text != want {
 		t.Errorf("text: got %q, want %q", reply.Text, want)
+	}
+	want := []queue.Part{{ID: "1", State: queue.PartAccepted},
+		{ID: "2", State: queue.PartRefused, Code: "InvalidMessageContents", Text: "bad character"}, {ID: "3", State: queue.PartAccepted}}
+	if diff := cmp.Diff(reply.Parts, want); diff != "" {
+		t.Errorf("parts: got - want +\n%s", diff)
+	}
+}
+
+func TestALaterAttemptSendsOnlyWhatWasNotAccepted(t *testing.T) {
+	w := start(t, "orders")
+	work, err := w.action.Prepare(job("j", plainAction, `{"n":0}`, `{"n":1}`, `{"n":2}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := queue.NewClaim(job("j", plainAction), 2, nil)
+	claim.Parts = []queue.Part{{ID: "1", State: queue.PartAccepted}, {ID: "2", State: queue.PartRefused}}
+	reply, err := work.Do(t.Context(), claim)
+	if err != nil || reply.Certainty != queue.Accepted {
+		t.Fatalf("Do: got %+v, %v, want done", reply, err)
+	}
+	if diff := cmp.Diff(w.bodies(), []string{`{"n":1}`, `{"n":2}`}); diff != "" {
+		t.Errorf("bodies: got - want +\n%s", diff)
+	}
+	claim.Parts = []queue.Part{{ID: "1", State: "accepted"}, {ID: "2", State: "accepted"}, {ID: "3", State: "accepted"}}
+	if reply, err := work.Do(t.Context(), claim); err != nil || reply.Certainty != queue.Accepted || len(w.bodies()) != 2 {
+		t.Errorf("all accepted before: got %+v, %v, %d bodies", reply, err, len(w.bodies()))
+	}
+}
+
+func TestWithoutBatchesEachMessageHasItsRequest(t *testing.T) {
+	w := start(t, "orders")
+	action := strings.TrimSuffix(plainAction, "}") + `,"batch_enabled":false}`
+	if _, err := w.do(t.Context(), t, job("j", action, `{"n":0}`, `{"n":1}`, `{"n":2}`)); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.sink.Calls("SendMessageBatch"); n != 3 || len(w.bodies()) != 3 {
+		t.Errorf("got %d requests for %d messages, want one for each of 3", n, len(w.bodies()))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/sealpost/sealpost/actions"
@@ -58,7 +59,10 @@ func newDelivery(ctx context.Context, c *queue.Claim, p *plan, fifo bool) *deliv
 		group = defaultGroup
 	}
 	for i, body := range p.bodies {
-		e := &entry{of: d, index: i, body: body, group: group, job: c.Job.ID}
+		if accepted(c.Parts, i) {
+			continue // its result stays the zero one, which is an accepted one
+		}
+		e := &entry{of: d, index: i, body: body, group: group, job: c.Job.ID, alone: p.alone}
 		if fifo {
 			e.dedup = dedupID(c.Job, i)
 		}
@@ -67,6 +71,12 @@ func newDelivery(ctx context.Context, c *queue.Claim, p *plan, fifo bool) *deliv
 	}
 	d.reset(d.entries)
 	return d
+}
+
+// accepted reports whether an earlier attempt had the message accepted.
+func accepted(parts []queue.Part, index int) bool {
+	id := strconv.Itoa(index + 1)
+	return slices.ContainsFunc(parts, func(p queue.Part) bool { return p.ID == id && p.State == queue.PartAccepted })
 }
 
 // attributeSize counts names, types and values, as SQS does.
@@ -177,17 +187,42 @@ func (d *delivery) outcome(ref secrets.Ref) (queue.Reply, error) {
 		worst = worst.with(fmt.Sprintf("%d of %d messages were accepted; of the others: ", n, len(d.results)))
 	}
 	reply, err := worst.outcome(ref)
-	if n > 0 || unknown {
+	if unknown {
 		reply.Certainty = queue.Unknown
 	}
+	reply.Parts = d.parts()
 	return reply, err
+}
+
+// parts says which messages of several have ended for good: a retry sends only
+// the others.
+func (d *delivery) parts() []queue.Part {
+	var parts []queue.Part
+	for _, e := range d.entries {
+		if len(d.results) == 1 {
+			break
+		}
+		part := queue.Part{ID: e.part(), State: queue.PartAccepted}
+		if f := d.results[e.index].failed; f != nil {
+			if !f.dead() {
+				continue
+			}
+			part.State, part.Code, part.Text = queue.PartRefused, f.code(), f.text
+		}
+		parts = append(parts, part)
+	}
+	return parts
 }
 
 // success is the reply of messages that the queue took.
 func (d *delivery) success(ref secrets.Ref) queue.Reply {
-	text := "message " + d.results[0].id
+	first := "accepted before"
+	if len(d.entries) > 0 {
+		first = d.results[d.entries[0].index].id
+	}
+	text := "message " + first
 	if n := len(d.results); n > 1 {
-		text = fmt.Sprintf("%d messages, the first %s", n, d.results[0].id)
+		text = fmt.Sprintf("%d messages, the first %s", n, first)
 	}
 	for _, r := range d.results {
 		if r.changed {

@@ -59,7 +59,7 @@ func decodeDirect(request json.RawMessage) (*plan, error) {
 	if json.Unmarshal(request, &r) != nil {
 		return nil, errors.New("want a JSON object")
 	}
-	bodies, err := bodiesOf("", r.DataList)
+	bodies, err := bodiesOfData(r.DataList)
 	if err != nil {
 		return nil, fmt.Errorf("dataList: %w", err)
 	}

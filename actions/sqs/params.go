@@ -26,9 +26,9 @@ type Params struct {
 	// one group, and none for a standard queue.
 	Group string `json:"group"`
 
-	// BatchEnabled is taken for compatibility. Messages share requests whenever
-	// several wait; that changes nothing in what arrives.
-	BatchEnabled bool `json:"batch_enabled"`
+	// BatchEnabled is true unless it is given as false: then each message goes
+	// in a request of its own. Nothing else changes in what arrives.
+	BatchEnabled *bool `json:"batch_enabled"`
 }
 
 const (
@@ -48,6 +48,7 @@ const defaultGroup = "sealpost"
 type plan struct {
 	secret string
 	group  string
+	alone  bool     // each message in a request of its own
 	bodies []string // at least one
 }
 
@@ -67,7 +68,7 @@ func decode(job *queue.Job) (*plan, error) {
 	if !validGroup(p.Group) {
 		return nil, refuse("field \"group\": want at most %d letters, digits or punctuation marks", maxGroup)
 	}
-	bodies, err := bodiesOf(p.Message, job.Data)
+	bodies, err := bodiesOf(p.Message, job)
 	if err != nil {
 		return nil, refuse("%w", err)
 	}
@@ -76,7 +77,8 @@ func decode(job *queue.Job) (*plan, error) {
 			return nil, refuse("message %d: %w", i+1, err)
 		}
 	}
-	return &plan{secret: p.Secret, group: p.Group, bodies: bodies}, nil
+	alone := p.BatchEnabled != nil && !*p.BatchEnabled
+	return &plan{secret: p.Secret, group: p.Group, alone: alone, bodies: bodies}, nil
 }
 
 // validGroup takes what SQS takes: letters, digits and ASCII punctuation.
@@ -85,11 +87,16 @@ func validGroup(group string) bool {
 }
 
 // bodiesOf returns the texts to send.
-func bodiesOf(message string, data json.RawMessage) ([]string, error) {
+func bodiesOf(message string, job *queue.Job) ([]string, error) {
 	if message != "" {
-		text, err := fill(message, data)
+		text, err := fill(message, job)
 		return []string{text}, err
 	}
+	return bodiesOfData(job.Data)
+}
+
+// bodiesOfData returns a text for each datum.
+func bodiesOfData(data json.RawMessage) ([]string, error) {
 	var list []json.RawMessage
 	if len(data) > 0 && json.Unmarshal(data, &list) != nil {
 		return nil, errors.New("data: want an array of objects")
@@ -118,8 +125,8 @@ func escapeNonCharacters(text string) string {
 }
 
 // fill puts the first datum's values into the message.
-func fill(message string, data json.RawMessage) (string, error) {
-	vars, err := actions.ReadVariables(data)
+func fill(message string, job *queue.Job) (string, error) {
+	vars, err := actions.JobVariables(job)
 	if err != nil {
 		return "", err
 	}

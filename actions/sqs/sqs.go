@@ -8,9 +8,9 @@
 // Delivery is at least once. Messages of a FIFO queue carry a deduplication id
 // made of the job and the message's place in it, so that a repeated attempt
 // within SQS' window of five minutes adds nothing. A standard queue knows
-// no such thing: when an attempt ends without an answer, or a job of several
-// messages is accepted in part and has to be tried again, messages can come
-// twice. They carry the attributes "sealpost-job-id" and "sealpost-job-part",
+// no such thing: when an attempt ends without an answer, messages can come
+// twice. Of a job of several messages those that were accepted are parts that
+// the queue keeps; a later attempt sends the others only. Messages carry the attributes "sealpost-job-id" and "sealpost-job-part",
 // which together name a message, for consumers that want to tell.
 package sqs
 
@@ -156,6 +156,9 @@ const (
 // moment while others of the job were accepted.
 func (w *work) send(ctx context.Context, acc *account, d *delivery) {
 	entries := d.entries
+	if len(entries) == 0 { // all were accepted by an attempt that nobody heard of
+		return
+	}
 	for resend := 0; ; resend++ {
 		acc.add(d, entries)
 		select {

@@ -7,7 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -190,29 +190,27 @@ func (a *app) actionRemove() *cobra.Command {
 
 func (a *app) actionTrigger() *cobra.Command {
 	var file string
-	cmd := a.onAction("trigger ACTION", "Start the analyses of an action of type script; prints their ids", func(ctx context.Context, c *client, id string) error {
+	var wait time.Duration
+	cmd := a.onAction("trigger ACTION", "Send a job of a stored action; prints the job's id", func(ctx context.Context, c *client, id string) error {
 		data, err := a.readData(file)
 		if err != nil {
 			return err
 		}
-		var result struct {
-			Started []string `json:"started"`
-			Skipped []string `json:"skipped"`
-		}
+		var job sent
 		body := map[string]json.RawMessage{"data": json.RawMessage(data)}
-		if err := c.call(ctx, http.MethodPost, actionPath(id)+"/trigger", body, &result); err != nil {
+		if err := c.call(ctx, http.MethodPost, actionPath(id)+"/trigger", body, &job); err != nil {
 			return err
 		}
-		if a.asJSON() {
-			return a.printJSON(result)
+		if !a.asJSON() {
+			if _, err := fmt.Fprintln(a.stdout, job.ID); err != nil {
+				return fmt.Errorf("write id: %w", err)
+			}
 		}
-		for _, skipped := range result.Skipped {
-			fmt.Fprintf(a.stderr, "sealpost: %s is gone or inactive\n", clean(skipped))
-		}
-		_, err = fmt.Fprintln(a.stdout, strings.Join(result.Started, "\n"))
-		return err
+		s := &sender{app: a, client: c, read: 1, accepted: []sent{job}}
+		return s.finish(ctx, wait)
 	})
-	cmd.Flags().StringVar(&file, "data", "", "file with the JSON array that the analyses get as data")
+	cmd.Flags().StringVar(&file, "data", "", "file with the job's data, a JSON array")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long for the job to end, such as 30s")
 	return cmd
 }
 

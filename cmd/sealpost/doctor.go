@@ -172,7 +172,7 @@ func verifyRecords(ctx context.Context, rdb redis.UniversalClient, keyring *secr
 	if _, _, err := access.NewDirectory(rdb, keyring, store).Verify(ctx); err != nil {
 		return err
 	}
-	_, err := actions.NewStore(rdb, keyring, store).Verify(ctx)
+	_, err := actions.NewStore(rdb, keyring, store, actions.NewCatalog()).Verify(ctx)
 	return err
 }
 

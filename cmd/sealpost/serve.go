@@ -98,6 +98,7 @@ func newProcess(cfg config.Config, log *slog.Logger, rdb redis.UniversalClient) 
 	p := &process{cfg: cfg, log: log, rdb: rdb, name: name}
 	list := builtin.New(builtin.Deps{Vault: (*lateVault)(p), Guard: guard, Worker: name, Logger: log})
 	p.actions = actions.NewRegistry(list...)
+	p.actions.UseStored((*lateVault)(p))
 	p.metrics = server.NewMetrics(build().Version, p.actions.Kinds())
 	p.observer = observe(p.metrics)
 	p.sealed.Store(new("starting: Redis has not answered yet"))

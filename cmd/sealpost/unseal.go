@@ -63,6 +63,32 @@ func (v *lateVault) OpenSQS(ctx context.Context, ref secrets.Ref, use secrets.Us
 	return s.OpenSQS(ctx, ref, use)
 }
 
+// Peek is as of actions.Store.
+func (v *lateVault) Peek(id string) (actions.Definition, bool) {
+	if o := v.opened.Load(); o != nil {
+		return o.actions.Peek(id)
+	}
+	return actions.Definition{}, false
+}
+
+// Get is as of actions.Store.
+func (v *lateVault) Get(ctx context.Context, id string) (actions.Definition, error) {
+	o := v.opened.Load()
+	if o == nil {
+		return actions.Definition{}, secrets.ErrSealed
+	}
+	return o.actions.Get(ctx, id)
+}
+
+// OpenText is as of secrets.Store.
+func (v *lateVault) OpenText(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.Text, error) {
+	s, err := v.store()
+	if err != nil {
+		return secrets.Text{}, err
+	}
+	return s.OpenText(ctx, ref, use)
+}
+
 // vault gives the API the opened store, or why there is none.
 func (p *process) vault() (*server.Vault, error) {
 	o := p.opened.Load()
@@ -126,7 +152,7 @@ func (p *process) unseal(ctx context.Context) error {
 	}
 	store.OnChange(p.credentialChanged)
 	p.opened.Store(&opened{secrets: store, tokens: access.NewStore(p.rdb, keyring),
-		directory: access.NewDirectory(p.rdb, keyring, store), actions: actions.NewStore(p.rdb, keyring, store), sessions: panel.NewSessions(p.rdb, keyring)})
+		directory: access.NewDirectory(p.rdb, keyring, store), actions: actions.NewStore(p.rdb, keyring, store, p.actions.Catalog()), sessions: panel.NewSessions(p.rdb, keyring)})
 	return nil
 }
 
