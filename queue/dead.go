@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,10 +10,7 @@ import (
 )
 
 // DeadLetter is a job that was given up, with what it asked for.
-type DeadLetter struct {
-	Status
-	Job json.RawMessage `json:"job"`
-}
+type DeadLetter = Detail
 
 // DeadList returns dead letters, the newest first. cursor is "" at first and
 // then what the last call returned, until that is "". limit is 1 to MaxBatch.
@@ -23,11 +19,7 @@ func (c *Client) DeadList(ctx context.Context, limit int, cursor string) (letter
 	if err != nil {
 		return nil, "", fmt.Errorf("list dead letters: %w", err)
 	}
-	letters = make([]DeadLetter, 0, len(items))
-	for _, it := range items {
-		letters = append(letters, DeadLetter{Status: it.status, Job: rawJob(it.job)})
-	}
-	return letters, next, nil
+	return details(items), next, nil
 }
 
 // deadPage is the page of dead letters from the offset at pos.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -26,6 +27,45 @@ type Filter struct {
 // snapshot: a job that moves meanwhile may be missing or be there twice. next
 // is "" at the end. ErrNoList for an unknown state.
 func (c *Client) List(ctx context.Context, f Filter) (jobs []Status, next string, err error) {
+	items, next, err := c.list(ctx, f)
+	if err != nil {
+		return nil, "", err
+	}
+	jobs = make([]Status, 0, len(items))
+	for _, it := range items {
+		jobs = append(jobs, it.status)
+	}
+	return jobs, next, nil
+}
+
+// Detail is a job with what it asks for.
+type Detail struct {
+	Status
+	Job json.RawMessage `json:"job"`
+}
+
+// ListDetails is List with what each job asks for. Ended jobs do not tell any
+// more: ErrNoList for their states.
+func (c *Client) ListDetails(ctx context.Context, f Filter) (jobs []Detail, next string, err error) {
+	if isEnd(f.State) {
+		return nil, "", ErrNoList
+	}
+	items, next, err := c.list(ctx, f)
+	if err != nil {
+		return nil, "", err
+	}
+	return details(items), next, nil
+}
+
+func details(items []listed) []Detail {
+	list := make([]Detail, 0, len(items))
+	for _, it := range items {
+		list = append(list, Detail{Status: it.status, Job: rawJob(it.job)})
+	}
+	return list
+}
+
+func (c *Client) list(ctx context.Context, f Filter) (items []listed, next string, err error) {
 	pages := map[State]pager{
 		Ready: c.readyPage, Running: c.runningPage, Delayed: c.delayedPage, Parked: c.parkedPage, Dead: c.deadPage,
 		Done: c.endedPage(Done), Cancelled: c.endedPage(Cancelled), Expired: c.endedPage(Expired),
@@ -34,15 +74,11 @@ func (c *Client) List(ctx context.Context, f Filter) (jobs []Status, next string
 	if !ok {
 		return nil, "", ErrNoList
 	}
-	items, next, err := c.walk(ctx, f.Limit, f.Cursor, page)
+	items, next, err = c.walk(ctx, f.Limit, f.Cursor, page)
 	if err != nil {
 		return nil, "", fmt.Errorf("list %s jobs: %w", f.State, err)
 	}
-	jobs = make([]Status, 0, len(items))
-	for _, it := range items {
-		jobs = append(jobs, it.status)
-	}
-	return jobs, next, nil
+	return items, next, nil
 }
 
 // listed is a job in a list.

@@ -33,6 +33,9 @@ var (
 	ErrExists = errors.New("secrets: a secret with this key exists")
 	// ErrWrongType says that the secret is of another type than was asked for.
 	ErrWrongType = errors.New("secrets: the secret is of another type")
+	// ErrOtherType says that the new value would make the secret one of another
+	// type, which the change forbids.
+	ErrOtherType = errors.New("secrets: the new value is of another type")
 	// ErrConflict says that somebody else changed the secret in between.
 	ErrConflict = errors.New("secrets: changed by somebody else in between")
 	// ErrSealed says that the store is closed: no keyring, or one that does not

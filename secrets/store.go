@@ -77,6 +77,8 @@ type Change struct {
 	Type  Type          // "": as it was, but for a text that becomes a structured value
 	Value redact.String // zero: as it was, and the version stays
 	Tags  []Tag         // nil: as they were; an empty list takes all away
+
+	SameType bool // ErrOtherType instead of another type
 }
 
 // Create stores a new secret. Errors: ErrInvalid, ErrExists.
@@ -187,6 +189,9 @@ func (s *Store) change(cur *record, c Change, actor string, newValue bool) (*dra
 		v, err := checkValue(nextType(cur.Type, c.Type), text)
 		if err != nil {
 			return nil, err
+		}
+		if c.SameType && v.kind != cur.Type {
+			return nil, fmt.Errorf("%w: %s is of type %s, the new value of type %s", ErrOtherType, cur.Key, cur.Type, v.kind)
 		}
 		op = "update"
 		b.Type, b.Length, b.Meta = v.kind, v.length, v.meta

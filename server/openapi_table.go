@@ -82,7 +82,8 @@ func secretOperations(types schemas) map[string]operation {
 		"GET /secrets":            {summary: "List secrets, without their values", query: listParameters(), result: rowsOf(types, secretView{})},
 		"POST /secrets":           {summary: "Store a secret", body: create, result: idView{}},
 		"GET /secrets/{id}":       {summary: "Show a secret by id or key, without its value", result: secretView{}},
-		"PUT /secrets/{id}":       {summary: "Store a new value or new tags; the key never changes", body: edit, result: textSchema()},
+		"PUT /secrets/{id}":       {summary: "Store a new value or new tags; the key never changes", query: force, body: edit, result: textSchema()},
+		"GET /secrets/{id}/usage": {summary: "What uses the secret: actions, analyses, jobs that are not done", result: usageView{}},
 		"DELETE /secrets/{id}":    {summary: "Remove a secret; the message warns when analyses or actions had it", query: force, result: textSchema()},
 		"POST /secrets/{id}/test": {summary: "Log in with the secret at its server, and say which step failed", result: testView{}},
 	}

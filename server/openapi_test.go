@@ -42,6 +42,7 @@ func story() []drive {
 		{op: "GET /info"}, {op: "GET /account"}, {op: "GET /openapi.json"},
 		{op: "POST /secrets", body: `{"key":"A","value":"first-value","tags":[{"key":"team","value":"ops"}]}`, keep: "secret"},
 		{op: "GET /secrets"}, {op: "GET /secrets/{id}", path: "/secrets/{secret}"}, {op: "PUT /secrets/{id}", path: "/secrets/{secret}", body: value},
+		{op: "GET /secrets/{id}/usage", path: "/secrets/{secret}/usage"},
 		{op: "POST /secrets/{id}/test", path: "/secrets/{secret}/test", status: 409},
 		{op: "GET /tags/keys/{type}", path: "/tags/keys/secrets"},
 

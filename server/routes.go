@@ -50,6 +50,7 @@ func routes() []route {
 		{get, "/secrets/{id}", watchOrAnalysis, noBody, quick, (*API).showSecret},
 		{put, "/secrets/{id}", adminOrAnalysis, smallBody, quick, (*API).updateSecret},
 		{del, "/secrets/{id}", adminOrAnalysis, noBody, quick, (*API).deleteSecret},
+		{get, "/secrets/{id}/usage", canWatch, noBody, bulk, (*API).secretUsage},
 		{post, "/secrets/{id}/test", isAdmin, noBody, testTime, (*API).testSecret},
 
 		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},

@@ -3,12 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/sealpost/sealpost/access"
-	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -83,12 +81,45 @@ func (a *API) updateSecret(r *http.Request, who access.Principal) (any, error) {
 		}
 	}
 	change := secrets.Change{Type: body.Type, Tags: body.Tags}
+	force, err := queryFlag(r, "force", true)
+	if err != nil {
+		return nil, err
+	}
+	change.SameType = !force
 	if body.Value != nil {
 		if body.Value.IsZero() {
 			return nil, refuse(http.StatusBadRequest, "value is empty; leave it out to keep the one before")
 		}
 		change.Value = *body.Value
 	}
+	_, err = vault.Secrets.Update(r.Context(), actor(who), ref, change)
+	if errors.Is(err, secrets.ErrOtherType) {
+		return a.changeType(r, who, vault, ref, change, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return updated, nil
+}
+
+// changeType gives a secret another type, with force=false only if nothing uses
+// it: whatever names it wants the type that it had.
+func (a *API) changeType(r *http.Request, who access.Principal, vault *Vault, ref string, change secrets.Change, why error) (any, error) {
+	found, err := vault.Secrets.Info(r.Context(), ref)
+	if err != nil {
+		return nil, err
+	}
+	usage, err := a.usage(r.Context(), vault, found)
+	if err != nil {
+		return nil, err
+	}
+	if uses := usage.says(); uses != "" {
+		if who.Kind == analysisKind {
+			uses = "in use" // others' names do not concern it
+		}
+		return nil, refuse(http.StatusConflict, "%s, and it is %s; nothing was changed; force=true (`secret put --force`) changes it", ownText(why), uses)
+	}
+	change.SameType = false
 	if _, err := vault.Secrets.Update(r.Context(), actor(who), ref, change); err != nil {
 		return nil, err
 	}
@@ -133,10 +164,11 @@ func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
 	}
 	warning := ""
 	if who.Kind != analysisKind || !force {
-		uses, err := vault.uses(r.Context(), found)
+		usage, err := a.usage(r.Context(), vault, found)
 		if err != nil {
 			return nil, err
 		}
+		uses := usage.says()
 		if who.Kind == analysisKind && uses != "" {
 			uses = "in use" // others' names do not concern it
 		}
@@ -151,42 +183,4 @@ func (a *API) deleteSecret(r *http.Request, who access.Principal) (any, error) {
 		return nil, err
 	}
 	return warned{result: removed, warning: warning}, nil
-}
-
-// uses says, to go after "is", which analyses have the secret in their
-// environment and which actions name it; "" if there are none.
-func (v *Vault) uses(ctx context.Context, s secrets.Secret) (string, error) {
-	readers, err := v.Directory.Readers(ctx, s)
-	if err != nil {
-		return "", err
-	}
-	users, err := v.Definitions.Users(ctx, s)
-	if err != nil {
-		return "", err
-	}
-	var parts []string
-	if len(readers) > 0 {
-		parts = append(parts, "in the environment of "+named(readers, func(a access.Analysis) string { return a.Name }))
-	}
-	if len(users) > 0 {
-		parts = append(parts, "used by the actions "+named(users, func(d actions.Definition) string { return d.Name }))
-	}
-	if parts == nil {
-		return "", nil
-	}
-	return strings.Join(parts, " and "), nil
-}
-
-// maxNamed bounds how many of a kind a warning names.
-const maxNamed = 5
-
-func named[T any](list []T, name func(T) string) string {
-	names := make([]string, 0, maxNamed+1)
-	for _, item := range list[:min(len(list), maxNamed)] {
-		names = append(names, name(item))
-	}
-	if more := len(list) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(names, ", ")
 }

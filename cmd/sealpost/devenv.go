@@ -16,7 +16,7 @@ var devTag = tag{Key: "for", Value: "analyses"}
 // makeAnalysis stores a text secret, an analysis and the policy that lets the
 // one see the other, and asks for the analysis' environment.
 func (d *dev) makeAnalysis(ctx context.Context, admin *client, r *devResult) error {
-	if _, err := putSecret(ctx, admin, "API_KEY", "", redact.New("dev-"+rand.Text()), []tag{devTag}); err != nil {
+	if _, err := putSecret(ctx, admin, putValue{key: "API_KEY", value: redact.New("dev-" + rand.Text()), tags: []tag{devTag}}); err != nil {
 		return fmt.Errorf("store API_KEY: %w", err)
 	}
 	var made struct {

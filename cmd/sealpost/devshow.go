@@ -85,7 +85,7 @@ func (d *dev) putSecrets(ctx context.Context, admin *client) error {
 	if err != nil {
 		return fmt.Errorf("encode secret: %w", err)
 	}
-	if _, err := putSecret(ctx, admin, "MAIL_DEV", "", redact.New(string(mail)), []tag{{Key: "made_by", Value: "dev"}}); err != nil {
+	if _, err := putSecret(ctx, admin, putValue{key: "MAIL_DEV", value: redact.New(string(mail)), tags: []tag{{Key: "made_by", Value: "dev"}}}); err != nil {
 		return fmt.Errorf("store MAIL_DEV: %w", err)
 	}
 	id, key := d.queue.Keys()
@@ -94,7 +94,7 @@ func (d *dev) putSecrets(ctx context.Context, admin *client) error {
 	if err != nil {
 		return fmt.Errorf("encode secret: %w", err)
 	}
-	if _, err := putSecret(ctx, admin, "QUEUE_DEV", "", redact.New(string(queue)), nil); err != nil {
+	if _, err := putSecret(ctx, admin, putValue{key: "QUEUE_DEV", value: redact.New(string(queue))}); err != nil {
 		return fmt.Errorf("store QUEUE_DEV: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ const maxValueInput = 64 << 10 // bytes
 
 func (a *app) secretCommand() *cobra.Command {
 	return group("secret", "Store, list and try secrets",
-		a.secretPut(), a.secretList(), a.secretInfo(), a.secretRemove(), a.secretTest())
+		a.secretPut(), a.secretList(), a.secretInfo(), a.secretRemove(), a.secretTest(), a.secretUsage())
 }
 
 // tag is a tag as the API has it.
@@ -49,6 +49,7 @@ type secretInfo struct {
 func (a *app) secretPut() *cobra.Command {
 	var kind, file string
 	var tags []string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "put KEY",
 		Short: "Store a secret, or a new version of it; prints its id",
@@ -70,7 +71,7 @@ func (a *app) secretPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := putSecret(cmd.Context(), c, args[0], kind, value, list)
+			id, err := putSecret(cmd.Context(), c, putValue{key: args[0], kind: kind, value: value, tags: list, force: force})
 			if err != nil {
 				return err
 			}
@@ -83,25 +84,34 @@ func (a *app) secretPut() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&kind, "type", "", "text, smtp or sqs; told by the value's fields unless given")
 	cmd.Flags().StringVar(&file, "from-file", "", "read the value from this file")
+	cmd.Flags().BoolVar(&force, "force", false, "change its type though it is in use")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "k=v, may be repeated; replaces the tags of a secret that exists")
 	settingFlags(cmd, clientSettings()...)
 	return cmd
 }
 
+// putValue is a value to store.
+type putValue struct {
+	key, kind string // kind "": the value's fields tell
+	value     redact.String
+	tags      []tag // nil: as they were
+	force     bool  // also if that changes the type of a secret in use
+}
+
 // putSecret creates the secret or stores a new version, and returns its id.
-func putSecret(ctx context.Context, c *client, key, kind string, value redact.String, tags []tag) (string, error) {
+func putSecret(ctx context.Context, c *client, put putValue) (string, error) {
 	// The API upper-cases keys, so the path must be the key as it is stored.
-	path := "/secrets/" + url.PathEscape(strings.ToUpper(key))
-	body := map[string]any{"value": value.Reveal()}
-	if kind != "" {
-		body["type"] = kind
+	path := "/secrets/" + url.PathEscape(strings.ToUpper(put.key))
+	body := map[string]any{"value": put.value.Reveal()}
+	if put.kind != "" {
+		body["type"] = put.kind
 	}
-	if tags != nil {
-		body["tags"] = tags
+	if put.tags != nil {
+		body["tags"] = put.tags
 	}
-	err := c.call(ctx, http.MethodPut, path, body, nil)
+	err := c.call(ctx, http.MethodPut, path+"?force="+strconv.FormatBool(put.force), body, nil)
 	if api, ok := errors.AsType[*apiError](err); ok && api.status == http.StatusNotFound {
-		body["key"] = key
+		body["key"] = put.key
 		var made struct {
 			ID string `json:"id"`
 		}
@@ -275,8 +285,8 @@ func (a *app) secretRemove() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "rm KEY|ID", Short: "Remove a secret; jobs that name it will be dead letters", Args: cobra.ExactArgs(1),
-		Long: "Refuses to remove a secret that stored actions name or that analyses have in their\n" +
-			"environment, unless --force says so.",
+		Long: "Refuses to remove a secret that stored actions or waiting jobs name, or that analyses have\n" +
+			"in their environment, unless --force says so. `secret usage` lists them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client(cmd)
 			if err != nil {
