@@ -29,6 +29,7 @@ type claim struct {
 	work       Work
 	kind       string
 	lane       *lane
+	asOf       int64 // of the refusal for which it is parked untried, ms
 
 	renewed   atomic.Int64 // since Pool.epoch
 	lost      atomic.Bool

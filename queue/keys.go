@@ -89,6 +89,21 @@ func (k keys) log(minute int64) string { return k.base + "log:" + strconv.Format
 // logOf is the log that holds the records of jid.
 func (k keys) logOf(jid string) string { return k.log(jidMillis(jid) / time.Minute.Milliseconds()) }
 
+// shared makes the keys of what all processes know of the other side. They have
+// a slot of their own in a Redis Cluster.
+type shared struct{ base string } // "sealpost:{shared}:"
+
+func newShared(prefix string) shared {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return shared{base: prefix + ":{shared}:"}
+}
+
+// refused is a hash: "<secret>:<version>" -> JSON of a refusal, for credentials
+// that the other side refused; see gate.go.
+func (k shared) refused() string { return k.base + "refused" }
+
 func parkName(secret string, version int64) string {
 	return secret + ":" + strconv.FormatInt(version, 10)
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -122,6 +123,9 @@ func (c *Client) parkedPage(ctx context.Context, p int, pos string, limit int) (
 // on an older one any more. It returns how many jobs were released. Calls may
 // come in any order and more than once.
 func (c *Client) CredentialChanged(ctx context.Context, secret string, version int64) (int, error) {
+	if _, err := c.openGates(ctx, secret, func(v int64) bool { return v < version }); err != nil {
+		return 0, err
+	}
 	released := 0
 	for _, k := range c.parts {
 		names, err := scriptVersion.Run(ctx, c.rdb, k.with(), secret, version).StringSlice()
@@ -146,13 +150,19 @@ func (c *Client) CredentialChanged(ctx context.Context, secret string, version i
 // newer version is known: an operator says that the other side has changed.
 // version 0 means any. It returns how many.
 func (c *Client) ReleaseParked(ctx context.Context, secret string, version int64) (int, error) {
+	// First the gates, and then also the sets that are empty now: a worker that
+	// goes by a refusal of before may be about to park a job.
+	opened, err := c.openGates(ctx, secret, func(v int64) bool { return version == 0 || v == version })
+	if err != nil {
+		return 0, err
+	}
 	released := 0
 	for _, k := range c.parts {
 		names, err := c.rdb.HKeys(ctx, k.parks()).Result()
 		if err != nil {
 			return released, fmt.Errorf("release parked jobs: %w", err)
 		}
-		for _, name := range names {
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(append(names, opened...)))) {
 			if s, v, ok := splitParkName(name); !ok || s != secret || version != 0 && v != version {
 				continue
 			}
@@ -176,7 +186,7 @@ func (c *Client) unpark(ctx context.Context, k keys, name string) (int, error) {
 	released := 0
 	for {
 		page := max(min(left, unparkPage), 1) // at least 1: an empty set leaves the list of sets
-		n, err := scriptUnpark.Run(ctx, c.rdb, k.with(k.parked(name)), name, page).Int()
+		n, err := scriptUnpark.Run(ctx, c.rdb, k.with(k.parked(name)), name, page, 1).Int()
 		if err != nil {
 			return released, err
 		}

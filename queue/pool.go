@@ -57,6 +57,10 @@ type PoolConfig struct {
 	// for every secret that jobs are parked on, each 10 s, in case nobody
 	// called CredentialChanged. nil: nobody is asked.
 	Credentials func(ctx context.Context, secret string) (version int64, err error)
+	// CredentialsOf returns the versions of the secrets that work will use. It
+	// is asked only while some credential is refused (gate.go). nil: refused
+	// credentials are tried by each job again.
+	CredentialsOf func(ctx context.Context, w Work) ([]Credential, error)
 
 	block time.Duration // of a read that finds nothing; 0 means readBlock
 }
@@ -72,6 +76,7 @@ type Pool struct {
 	parts    []*partition
 	slots    *slots
 	lanes    *lanes
+	gate     *gate
 	settler  *settler
 	work     chan *claim
 	epoch    time.Time
@@ -96,6 +101,7 @@ func NewPool(cfg PoolConfig, h Handler) (*Pool, error) {
 		slots:    newSlots(cfg.Slots), lanes: newLanes(cfg.LaneSlots),
 		work: make(chan *claim, cfg.Slots), epoch: time.Now(),
 	}
+	p.gate = newGate(cfg.Redis, cfg.Prefix)
 	p.client = NewClient(cfg.Redis, ClientOptions{Prefix: cfg.Prefix, Partitions: cfg.Partitions, LogRetention: cfg.LogRetention})
 	p.settler = newSettler(p)
 	for i := range cfg.Partitions {
@@ -178,6 +184,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	helpers.Go(func() { p.tickLanes(behind) })
 	readers.Go(func() { p.schedule(ctx) })
 	readers.Go(func() { p.sweep(ctx) })
+	readers.Go(func() { p.watchGate(ctx) })
 	for _, part := range p.parts {
 		readers.Go(func() { part.run(ctx) })
 	}

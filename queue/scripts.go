@@ -31,6 +31,7 @@ var (
 	scriptRemove  = loadScript("remove")
 	scriptUnpark  = loadScript("unpark")
 	scriptVersion = loadScript("version")
+	scriptGate    = loadScript("gate")
 )
 
 // script is one Lua script: common.lua and its own file.

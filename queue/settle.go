@@ -250,7 +250,7 @@ func (g *settlement) add(c *claim) {
 		follow, dedup := g.follow(c)
 		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field, o.record, follow, dedup)
 	case movePark:
-		g.args = append(g.args, c.eid, jid, c.meta.Enqueued, c.meta.body(c.raw), log, field, o.record)
+		g.args = append(g.args, c.eid, jid, c.meta.Enqueued, c.meta.body(c.raw), log, field, o.record, c.asOf)
 	case moveRelease:
 		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field)
 	}

@@ -14,9 +14,10 @@ var errPanic = errors.New("queue: the handler panicked; the log has the stack")
 
 // Reasons that the queue gives itself; the others are the handlers'.
 const (
-	reasonPayload = "payload"
-	reasonPanic   = "panic"
-	reasonUnknown = "unknown"
+	reasonPayload    = "payload"
+	reasonPanic      = "panic"
+	reasonUnknown    = "unknown"
+	reasonCredential = "credential"
 )
 
 // route decides what happens to a job that has just been claimed.
@@ -89,11 +90,15 @@ func (p *Pool) do(c *claim) *claim {
 		p.end(c, Expired, "expires_at passed before it was done")
 		return next
 	}
+	if p.gated(c) {
+		return p.lanes.done(c, true, 0, time.Now())
+	}
 	start := time.Now()
 	reply, err := p.attempt(c)
 	end := time.Now()
 	took := end.Sub(start)
 	next := p.lanes.done(c, err == nil, took, end)
+	p.tellGate(&reply, err)
 	p.finish(c, reply, err, took)
 	return next
 }

@@ -2,20 +2,24 @@
 -- knows a newer version already; cancelled if somebody cancelled it. A batch.
 -- KEYS  places, 10 the parked set, then the log keys
 -- ARGV  1 log TTL s, 2 consumer, 3 secret, 4 version, then for each job: entry
---       id, jid, enqueued ms, body, index of its log key (0: none), field, record
+--       id, jid, enqueued ms, body, index of its log key (0: none), field,
+--       record, for one that was not tried the time ms of the refusal that
+--       forbade it as the worker knew it (0: it was tried)
 -- Output for each job 1 parked, 2 cancelled, 3 ready, 0 not held any more
 -- Crash before: the lease runs out, another worker gets the job. Crash after,
 -- reply lost: sent again it answers 0. Only the holder may. The set's name is
 -- in the list of parked sets before a job is in the set, so a sweep finds it;
 -- a newer version stored before this script is seen here, one stored after it
--- finds the job in the set.
+-- finds the job in the set. A job that was not tried for a refusal older than
+-- the last release of the set goes to ready, too: the release could not see it.
 check()
 redis.call('ZCARD', KEYS[10])
 local t = now()
 local newest = tonumber(redis.call('HGET', VERSIONS, ARGV[3]) or '0')
 local name = ARGV[3] .. ':' .. ARGV[4]
 local out = {}
-for i = 5, #ARGV, 7 do
+local released = tonumber(redis.call('HGET', VERSIONS, 'released:' .. name) or '0')
+for i = 5, #ARGV, 8 do
   local eid, jid, key = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 4])
   local state, code = 'parked', 1
   if not own(ARGV[2], eid) then
@@ -24,7 +28,7 @@ for i = 5, #ARGV, 7 do
     state, code = 'cancelled', 2
     drop(eid)
     forget(jid)
-  elseif newest > tonumber(ARGV[4]) then
+  elseif newest > tonumber(ARGV[4]) or ARGV[i + 7] ~= '0' and tonumber(ARGV[i + 7]) <= released then
     state, code = 'ready', 3
     ready(jid, ARGV[i + 3])
     drop(eid)

@@ -1,0 +1,344 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The gate keeps all processes from trying a credential that was refused: each
+// further login could lock the account. One refusal closes the gate of a version
+// of a secret, everywhere within gateRefresh. From then on its jobs are parked
+// without being tried, but for one at a time that may probe, after a pause that
+// doubles. A probe that works opens the gate and lets the parked jobs go on, so
+// a password that was mended at the server needs nobody here.
+const (
+	gateRefresh = time.Second     // how late a process learns of a refusal elsewhere
+	gatePause   = 2 * time.Minute // until the first probe; servers count failures over minutes
+	gateLongest = time.Hour       // most between two probes
+	gateMemory  = 24 * time.Hour  // after which an unused refusal is forgotten
+	gateProbe   = time.Minute     // after which another may probe if a probe said nothing
+)
+
+// Credential names a version of a secret.
+type Credential struct {
+	Secret  string // id
+	Version int64
+}
+
+func (c Credential) field() string { return parkName(c.Secret, c.Version) }
+
+// Refusal is what is known of a refused credential.
+type Refusal struct {
+	Credential
+	Refused int       // how often: the first time, and each probe
+	Since   time.Time // the first time
+	Until   time.Time // no probe before this
+	Code    string    // of the last answer
+	Text    string    // of the last answer, scrubbed
+}
+
+// refusal is a Refusal as Redis has it; gate.lua writes it.
+type refusal struct {
+	N     int     `json:"n"`
+	T     float64 `json:"t"` // ms; Lua's numbers
+	U     float64 `json:"u"` // ms
+	Probe int     `json:"p"`
+	Code  string  `json:"o"`
+	Text  string  `json:"x"`
+
+	asOf int64 // Redis' time when it was so, ms
+}
+
+func (r *refusal) until() time.Time { return time.UnixMilli(int64(r.U)) }
+
+func (r *refusal) shown(c Credential) Refusal {
+	return Refusal{Credential: c, Refused: r.N, Since: time.UnixMilli(int64(r.T)).UTC(), Until: r.until().UTC(), Code: r.Code, Text: r.Text}
+}
+
+// gate is the copy that one process has of all refusals.
+type gate struct {
+	rdb redis.UniversalClient
+	key string
+
+	closed atomic.Bool // there is at least one refusal
+	mu     sync.Mutex
+	known  map[string]refusal // by field
+}
+
+func newGate(rdb redis.UniversalClient, prefix string) *gate {
+	return &gate{rdb: rdb, key: newShared(prefix).refused(), known: map[string]refusal{}}
+}
+
+// call runs the script and returns the time of its answer and the rest of it.
+func (g *gate) call(ctx context.Context, args ...any) (asOf int64, rest []string, err error) {
+	reply, err := scriptGate.Run(ctx, g.rdb, []string{g.key}, args...).StringSlice()
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(reply) == 0 {
+		return 0, nil, errors.New("gate: answer of another form")
+	}
+	asOf, err = strconv.ParseInt(reply[0], 10, 64)
+	return asOf, reply[1:], err
+}
+
+// parseRefusal reads the JSON of a refusal as it was at asOf.
+func parseRefusal(text string, asOf int64) (r refusal, err error) {
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return r, errors.New("gate: a refusal that is no JSON")
+	}
+	r.asOf = asOf
+	return r, nil
+}
+
+// refresh reads all refusals.
+func (g *gate) refresh(ctx context.Context) error {
+	asOf, all, err := g.call(ctx, "list")
+	if err != nil {
+		return err
+	}
+	known := make(map[string]refusal, len(all)/2)
+	for i := 0; i+1 < len(all); i += 2 {
+		if r, err := parseRefusal(all[i+1], asOf); err == nil {
+			known[all[i]] = r
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known = known
+	g.closed.Store(len(known) > 0)
+	return nil
+}
+
+// find returns the refusal of a credential as this process knows it.
+func (g *gate) find(c Credential) (refusal, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r, ok := g.known[c.field()]
+	return r, ok
+}
+
+func (g *gate) keep(c Credential, r refusal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known[c.field()] = r
+	g.closed.Store(true)
+}
+
+func (g *gate) forget(c Credential) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.known, c.field())
+	g.closed.Store(len(g.known) > 0)
+}
+
+// ask returns the refusal that forbids a login, or nil: then this caller may
+// try, as the only probe or because the credential is not refused any more.
+func (g *gate) ask(ctx context.Context, c Credential, now time.Time) (*refusal, error) {
+	r, ok := g.find(c)
+	if !ok {
+		return nil, nil
+	}
+	if now.Before(r.until()) {
+		return &r, nil
+	}
+	const refused = 2
+	asOf, reply, err := g.call(ctx, "ask", c.field(), gateProbe.Milliseconds())
+	if err != nil || len(reply) < refused {
+		return nil, err
+	}
+	if r, err = parseRefusal(reply[1], asOf); err != nil {
+		return nil, err
+	}
+	g.keep(c, r)
+	return &r, nil
+}
+
+// refuse closes the gate of a credential.
+func (g *gate) refuse(ctx context.Context, c Credential, code, text string) error {
+	asOf, reply, err := g.call(ctx, "refuse", c.field(), gatePause.Milliseconds(), gateLongest.Milliseconds(), clip(code), clip(text))
+	if err != nil || len(reply) == 0 {
+		return err
+	}
+	r, err := parseRefusal(reply[0], asOf)
+	if err != nil {
+		return err
+	}
+	g.keep(c, r)
+	return nil
+}
+
+// open forgets refusals.
+func (g *gate) open(ctx context.Context, fields ...string) error {
+	if len(fields) == 0 {
+		return nil
+	}
+	args := []any{"open"}
+	g.mu.Lock()
+	for _, f := range fields {
+		args = append(args, f)
+		delete(g.known, f)
+	}
+	g.closed.Store(len(g.known) > 0)
+	g.mu.Unlock()
+	_, _, err := g.call(ctx, args...)
+	return err
+}
+
+// due returns the refused credentials that may be probed now.
+func (g *gate) due(now time.Time) []Credential {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []Credential
+	for field, r := range g.known {
+		if secret, version, ok := splitParkName(field); ok && !now.Before(r.until()) {
+			list = append(list, Credential{secret, version})
+		}
+	}
+	return list
+}
+
+// errGate is why a job is parked that was not tried.
+var errGate = errors.New("not tried: the credential was refused")
+
+// gated reports whether the job must not be tried, and then parks it.
+func (p *Pool) gated(c *claim) bool {
+	if !p.gate.closed.Load() || p.cfg.CredentialsOf == nil {
+		return false
+	}
+	list, err := p.cfg.CredentialsOf(p.jobs, c.work)
+	if err != nil {
+		return false // the sender will find the same and say it better
+	}
+	for _, cred := range list {
+		r, err := p.gate.ask(p.jobs, cred, p.now())
+		if err != nil {
+			p.trouble("gate", err)
+		}
+		if r == nil {
+			continue
+		}
+		reply := Reply{Secret: cred.Secret, SecretVersion: cred.Version, Stage: "gate", Code: r.Code, Rule: "credential-refused",
+			Reason: reasonCredential, Certainty: Rejected}
+		c.asOf = r.asOf
+		reply.Text = clip(fmt.Sprintf("not tried; refused %d times before, last: %s", r.N, r.Text))
+		p.finish(c, reply, &ParkedError{Secret: cred.Secret, Version: cred.Version, Err: fmt.Errorf("%w: %s", errGate, r.Text)}, 0)
+		return true
+	}
+	return false
+}
+
+// tellGate says what an attempt has shown of a credential.
+func (p *Pool) tellGate(reply *Reply, err error) {
+	if parked, ok := errors.AsType[*ParkedError](err); ok {
+		if errors.Is(err, errGate) {
+			return
+		}
+		cred := Credential{parked.Secret, parked.Version}
+		if r, ok := p.gate.find(cred); ok && p.now().Before(r.until()) {
+			return // jobs that were on their way when the gate closed
+		}
+		if err := p.gate.refuse(context.WithoutCancel(p.jobs), cred, reply.Code, parked.Err.Error()); err != nil {
+			p.trouble("gate", err)
+		}
+		return
+	}
+	if err != nil || !p.gate.closed.Load() {
+		return
+	}
+	cred := Credential{reply.Secret, reply.SecretVersion}
+	if _, refused := p.gate.find(cred); refused {
+		n, err := p.client.CredentialWorks(context.WithoutCancel(p.jobs), cred.Secret, cred.Version)
+		if err != nil {
+			p.trouble("gate", err)
+			return
+		}
+		p.gate.forget(cred)
+		p.log.Info("a refused credential works again", "secret", cred.Secret, "version", cred.Version, "released", n)
+	}
+}
+
+// watchGate keeps the copy of the refusals fresh, and lets one parked job go
+// where a probe is due.
+func (p *Pool) watchGate(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := p.gate.refresh(ctx); err != nil && ctx.Err() == nil {
+			p.trouble("gate", err)
+		}
+		for _, cred := range p.gate.due(p.now()) {
+			if err := p.tend(ctx, cred); err != nil && ctx.Err() == nil {
+				p.trouble("gate", err)
+			}
+		}
+		wait(ctx, jittered(gateRefresh))
+	}
+}
+
+// tend lets a probe go, or forgets a refusal that nothing has asked for in a day.
+func (p *Pool) tend(ctx context.Context, cred Credential) error {
+	r, _ := p.gate.find(cred)
+	if p.now().Sub(r.until()) > gateMemory {
+		return p.gate.open(ctx, cred.field())
+	}
+	return p.client.probe(ctx, cred)
+}
+
+// probe lets the oldest job go that is parked on the credential. The gate is
+// closed for all but one of those that several processes let go.
+func (c *Client) probe(ctx context.Context, cred Credential) error {
+	name := cred.field()
+	for _, k := range c.parts {
+		n, err := scriptUnpark.Run(ctx, c.rdb, k.with(k.parked(name)), name, 1, 0).Int()
+		if err != nil || n > 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// CredentialWorks says that a login with this version of a secret has just
+// worked: the gate opens, and jobs that are parked on it become ready. It
+// returns how many.
+func (c *Client) CredentialWorks(ctx context.Context, secret string, version int64) (int, error) {
+	return c.ReleaseParked(ctx, secret, version)
+}
+
+// Refusals returns the refused credentials, in no order.
+func (c *Client) Refusals(ctx context.Context) ([]Refusal, error) {
+	g := newGate(c.rdb, c.opts.Prefix)
+	if err := g.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("read refusals: %w", err)
+	}
+	list := make([]Refusal, 0, len(g.known))
+	for field, r := range g.known {
+		if secret, version, ok := splitParkName(field); ok {
+			list = append(list, r.shown(Credential{secret, version}))
+		}
+	}
+	return list, nil
+}
+
+// openGates forgets the refusals of a secret for which which says so, and
+// returns the names of their parked sets.
+func (c *Client) openGates(ctx context.Context, secret string, which func(version int64) bool) ([]string, error) {
+	g := newGate(c.rdb, c.opts.Prefix)
+	fields, err := c.rdb.HKeys(ctx, g.key).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read refusals: %w", err)
+	}
+	var gone []string
+	for _, field := range fields {
+		if s, v, ok := splitParkName(field); ok && s == secret && which(v) {
+			gone = append(gone, field)
+		}
+	}
+	return gone, g.open(ctx, gone...)
+}

@@ -1,0 +1,174 @@
+package queuetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sealpost/sealpost/queue"
+)
+
+var gateRules = []rule{
+	{"a refused credential is not tried by the jobs after it, in any pool", ruleGateCloses},
+	{"a probe that works lets all parked jobs go on", ruleGateProbeWorks},
+	{"a probe that is refused is the only one, and the pause grows", ruleGateProbeRefused},
+	{"a newer version and an operator open the gate", ruleGateOpens},
+}
+
+var gateCredential = queue.Credential{Secret: "0123456789abcdef01234567", Version: 1}
+
+// login is a handler that refuses the credential while wrong.
+type login struct {
+	wrong atomic.Bool
+	tries atomic.Int64
+}
+
+func (l *login) do(context.Context, *queue.Claim) (queue.Reply, error) {
+	l.tries.Add(1)
+	c := gateCredential
+	if l.wrong.Load() {
+		return queue.Reply{Code: "535"}, &queue.ParkedError{Secret: c.Secret, Version: c.Version, Err: errors.New("535 wrong password")}
+	}
+	return queue.Reply{Stage: "done", Secret: c.Secret, SecretVersion: c.Version}, nil
+}
+
+// pools starts pools that know which credential their jobs use.
+func (r *rig) pools(n int, do Func) {
+	for range n {
+		cfg := r.config()
+		cfg.CredentialsOf = func(context.Context, queue.Work) ([]queue.Credential, error) {
+			return []queue.Credential{gateCredential}, nil
+		}
+		Run(r.t, cfg, &Handler{Do: do})
+	}
+}
+
+func (r *rig) enqueueMany(n int) []string {
+	r.t.Helper()
+	jobs := make([]json.RawMessage, n)
+	for i := range jobs {
+		jobs[i] = Job()
+	}
+	receipts, err := r.client.Enqueue(r.ctx, jobs...)
+	if err != nil {
+		r.t.Fatalf("Enqueue: %v", err)
+	}
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = receipts[i].ID
+	}
+	return ids
+}
+
+func (r *rig) all(ids []string, state queue.State) {
+	r.t.Helper()
+	for _, id := range ids {
+		r.becomes(id, state)
+	}
+}
+
+// refusal returns the one refusal there is.
+func (r *rig) refusal() queue.Refusal {
+	r.t.Helper()
+	list, err := r.client.Refusals(r.ctx)
+	if err != nil || len(list) != 1 {
+		r.t.Fatalf("Refusals: got %+v, %v, want one", list, err)
+	}
+	return list[0]
+}
+
+// expire makes the pause of the refusal end, as if minutes had passed.
+func (r *rig) expire(n int) {
+	r.t.Helper()
+	entry := fmt.Sprintf(`{"n":%d,"t":1,"u":%d,"o":"535","x":"535 wrong password"}`, n, time.Now().Add(-time.Second).UnixMilli())
+	if err := r.rdb.HSet(r.ctx, r.prefix+":{shared}:refused", gateCredential.Secret+":1", entry).Err(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// closed closes the gate with jobs parked behind it.
+func (r *rig) closed(l *login, jobs int) []string {
+	r.t.Helper()
+	l.wrong.Store(true)
+	r.pools(2, l.do)
+	first := r.enqueueMany(1)
+	r.all(first, queue.Parked)
+	Eventually(r.t, "the refusal is known", func() bool {
+		list, err := r.client.Refusals(r.ctx)
+		return err == nil && len(list) == 1
+	})
+	// Each pool reads the refusals once a second.
+	late := time.NewTimer(1500 * time.Millisecond)
+	defer late.Stop()
+	<-late.C
+	ids := append(first, r.enqueueMany(jobs)...)
+	r.all(ids, queue.Parked)
+	return ids
+}
+
+func ruleGateCloses(t *testing.T, r *rig) {
+	l := &login{}
+	ids := r.closed(l, 200)
+	if n := l.tries.Load(); n != 1 {
+		t.Errorf("the credential was tried %d times, want once", n)
+	}
+	s := r.becomes(ids[len(ids)-1], queue.Parked)
+	if s.Used != 0 || len(s.Attempts) != 1 || s.Attempts[0].Rule != "credential-refused" || s.Attempts[0].Code != "535" ||
+		!strings.Contains(s.Attempts[0].Text, "535 wrong password") || s.Attempts[0].Secret != gateCredential.Secret {
+		t.Errorf("a job that was not tried: got %+v", s)
+	}
+	if got := r.refusal(); got.Refused != 1 || got.Code != "535" || time.Until(got.Until) < time.Minute {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func ruleGateProbeWorks(t *testing.T, r *rig) {
+	l := &login{}
+	ids := r.closed(l, 50)
+	l.wrong.Store(false)
+	r.expire(1)
+	r.all(ids, queue.Done)
+	Eventually(t, "the gate is open", func() bool {
+		list, err := r.client.Refusals(r.ctx)
+		return err == nil && len(list) == 0
+	})
+	if n := l.tries.Load(); n != int64(1+len(ids)) {
+		t.Errorf("got %d tries, want one for each of %d jobs and the refused one", n, len(ids))
+	}
+}
+
+func ruleGateProbeRefused(t *testing.T, r *rig) {
+	l := &login{}
+	ids := r.closed(l, 50)
+	r.expire(3)
+	Eventually(t, "a probe was made", func() bool { return l.tries.Load() > 1 })
+	Eventually(t, "it is counted", func() bool { return r.refusal().Refused == 4 })
+	r.all(ids, queue.Parked)
+	if n := l.tries.Load(); n != 2 {
+		t.Errorf("got %d tries, want the first and one probe", n)
+	}
+	if pause := time.Until(r.refusal().Until); pause < 10*time.Minute {
+		t.Errorf("the pause after the fourth refusal is %v, want 16m", pause)
+	}
+}
+
+func ruleGateOpens(t *testing.T, r *rig) {
+	l := &login{}
+	ids := r.closed(l, 20)
+	if n, err := r.client.ReleaseParked(r.ctx, gateCredential.Secret, 1); err != nil || n != len(ids) {
+		t.Fatalf("ReleaseParked: %d, %v", n, err)
+	}
+	Eventually(t, "it is tried again", func() bool { return l.tries.Load() > 1 })
+	r.all(ids, queue.Parked)
+	if _, err := r.client.CredentialChanged(r.ctx, gateCredential.Secret, 2); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := r.client.Refusals(r.ctx); err != nil || len(list) != 0 {
+		t.Errorf("after a newer version: got %+v, %v", list, err)
+	}
+}
