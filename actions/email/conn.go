@@ -145,7 +145,7 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 	}
 	if closer, ok := w.(*smtp.DataCloser); ok {
 		_, words := splitStatus(closer.ServerResponse())
-		return clean(words, c.hide), nil
+		return redact.Clean(words, c.hide...), nil
 	}
 	return "", nil
 }

@@ -108,7 +108,7 @@ func newFailure(ctx context.Context, ref secrets.Ref, stage string, err error, h
 		verdict = actions.Verdict{Reason: actions.Transient, Rule: "none"}
 	}
 	f.verdict = verdict
-	f.text = clean(f.answer.Text, hide)
+	f.text = redact.Clean(f.answer.Text, hide...)
 	f.broken = f.answer.Code == 0 || f.answer.Code == 421 // 421 announces a close (RFC 5321, section 3.8)
 	return f
 }
@@ -228,25 +228,4 @@ func splitStatus(msg string) (status, text string) {
 	}
 	text = enhanced.ReplaceAllString(msg, "")
 	return status, strings.Join(strings.Fields(text), " ")
-}
-
-// What a server's words may hold besides secrets: recipients and links.
-var (
-	addressPattern = regexp.MustCompile(`[^\s<>()\[\]:;,"']*@[^\s<>()\[\]:;,"']+`)
-	urlPattern     = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
-)
-
-// clean returns text that is safe to keep: without the hidden values, without
-// addresses and links, at most redact.MaxText characters.
-func clean(text string, hide []redact.String) string {
-	scrubbed := redact.Scrub(text, hide...)
-	if n := len([]rune(scrubbed)); n >= redact.MaxText { // the last word may be half an address
-		if i := strings.LastIndexByte(scrubbed, ' '); i > 0 {
-			scrubbed = scrubbed[:i]
-		}
-	}
-	scrubbed = urlPattern.ReplaceAllString(scrubbed, "(link)")
-	scrubbed = addressPattern.ReplaceAllString(scrubbed, "(address)")
-	// Two replacements can have made it longer than it was.
-	return redact.Scrub(scrubbed)
 }

@@ -186,7 +186,7 @@ func TestWordsOfServersAreCleaned(t *testing.T) {
 		{"control characters go", "a\x1b[31mb\tc", "a [31mb c"},
 		{"a half address at the cut goes", strings.Repeat("x ", 97) + "someone.important@example.test", strings.TrimSpace(strings.Repeat("x ", 97))},
 	} {
-		if got := clean(tt.in, hide); got != tt.want {
+		if got := redact.Clean(tt.in, hide...); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}
