@@ -37,6 +37,7 @@ type Guard struct {
 	prefixes []netip.Prefix
 	ports    map[netip.AddrPort]bool
 	names    map[string]bool // "host:port", lower case
+	resolver *net.Resolver   // nil: the system's
 }
 
 // public is the rule for everything that was not allowed by name: no address
@@ -169,9 +170,27 @@ func (g *Guard) Dialer(timeout time.Duration) *net.Dialer {
 	if timeout <= 0 {
 		timeout = DialTimeout
 	}
-	return &net.Dialer{Timeout: timeout, Control: func(network, address string, _ syscall.RawConn) error {
+	return &net.Dialer{Timeout: timeout, Resolver: g.lookup(), Control: func(network, address string, _ syscall.RawConn) error {
 		return g.Check(network, address)
 	}}
+}
+
+// WithResolver returns a guard with the same rules that asks r for names.
+func (g *Guard) WithResolver(r *net.Resolver) *Guard {
+	other := Guard{resolver: r}
+	if g != nil {
+		other = *g
+		other.resolver = r
+	}
+	return &other
+}
+
+// lookup returns the resolver, nil for the system's.
+func (g *Guard) lookup() *net.Resolver {
+	if g == nil {
+		return nil
+	}
+	return g.resolver
 }
 
 // DialContext connects to address, a host or IP address with a port. It has
@@ -182,17 +201,56 @@ func (g *Guard) Dialer(timeout time.Duration) *net.Dialer {
 // address, but not to a link-local, multicast or unspecified one: a name that
 // somebody else controls must not lead to a cloud's metadata service.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	d := g.Dialer(DialTimeout)
-	if g.named(address) {
-		d.Control = func(network, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil || !ordinary(unmap(ap).Addr()) {
-				return g.Check(network, address)
-			}
+	return g.dial(ctx, network, address, g.Check)
+}
+
+// DialAllowed is DialContext for what would be too much of a risk on the
+// internet, such as a line without TLS: only what the operator allowed by
+// address or by name is reached, and no public address besides.
+func (g *Guard) DialAllowed(ctx context.Context, network, address string) (net.Conn, error) {
+	return g.dial(ctx, network, address, func(_, address string) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err == nil && g.allowed(unmap(ap)) {
 			return nil
 		}
+		return fmt.Errorf("%w: only addresses that an operator allowed can be reached in this way: SEALPOST_ALLOW_NET=%s", ErrBlocked, address)
+	})
+}
+
+// dial connects to address if check admits what its name stands for, or the
+// operator allowed the name.
+func (g *Guard) dial(ctx context.Context, network, address string, check func(network, address string) error) (net.Conn, error) {
+	if writtenAsNumber(address) {
+		return nil, fmt.Errorf("%w: the host is a number and not an address", ErrBlocked)
+	}
+	named := g.named(address)
+	d := g.Dialer(DialTimeout)
+	d.Control = func(network, address string, _ syscall.RawConn) error {
+		if ap, err := netip.ParseAddrPort(address); named && err == nil && ordinary(unmap(ap).Addr()) {
+			return nil
+		}
+		return check(network, address)
 	}
 	return d.DialContext(ctx, network, address)
+}
+
+// writtenAsNumber reports a host such as 2130706433, 0x7f.1, 127.1 or 010.0.0.1:
+// old resolvers take them for addresses, and no name of DNS ends in a number
+// (RFC 3696, section 2; the URL standard of WHATWG refuses them as well).
+func writtenAsNumber(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	host = strings.TrimRight(host, ".")
+	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
 }
 
 // named reports whether the operator allowed this host:port by name.

@@ -199,3 +199,54 @@ func FuzzParseNeverAdmitsByMistake(f *testing.F) {
 		}
 	})
 }
+
+func TestDialAllowedReachesOnlyWhatTheOperatorNamed(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, tt := range []struct {
+		name, allow, host string
+		blocked           bool
+	}{
+		{"nothing is allowed", "", "127.0.0.1", true},
+		{"another address is allowed", "127.0.0.2", "127.0.0.1", true},
+		{"a public address is not enough", "127.0.0.1:" + port, "192.0.32.8", true},
+		{"an allowed address", "127.0.0.1:" + port, "127.0.0.1", false},
+		{"an allowed name", "localhost:" + port, "localhost", false},
+		{"an allowed network admits names in it", "127.0.0.0/8", "localhost", false},
+		{"an address written as a number", "127.0.0.0/8", "2130706433", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g, err := Parse(tt.allow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := g.DialAllowed(t.Context(), "tcp4", net.JoinHostPort(tt.host, port))
+			if err == nil {
+				c.Close()
+			}
+			if got := errors.Is(err, ErrBlocked); got != tt.blocked || (err != nil) != tt.blocked {
+				t.Errorf("got %v, want blocked %v", err, tt.blocked)
+			}
+		})
+	}
+	var none *Guard
+	if _, err := none.DialAllowed(t.Context(), "tcp4", "8.8.8.8:80"); !errors.Is(err, ErrBlocked) {
+		t.Errorf("a nil guard: got %v, want ErrBlocked", err)
+	}
+}
+
+func TestHostsThatAreNumbers(t *testing.T) {
+	for host, want := range map[string]bool{
+		"2130706433": true, "0x7f000001": true, "0x7f.0.0.1": true, "127.1": true, "017700000001": true, "1.2.3.4.": true,
+		"0177.0.0.1": true, "1.2.3.0x": true, "256.1.1.1": true, "a.1": true, "": true, "127.0.0.1": false, "::1": false,
+		"a.test": false, "1.test": false, "1e100.net": false, "0xa.test": false, "localhost": false, "a.test.": false,
+	} {
+		if got := writtenAsNumber(net.JoinHostPort(host, "443")); got != want {
+			t.Errorf("%q: got %v, want %v", host, got, want)
+		}
+	}
+}
