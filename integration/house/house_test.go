@@ -75,8 +75,8 @@ func TestEachRuleCanFail(t *testing.T) {
 		want string
 	}{
 		{"queue knows secrets", "queue/a.go", "package queue\nimport _ \"github.com/sealpost/sealpost/secrets\"", house.Imports, "imports point down"},
-		{"a sender knows the server", "actions/email/a.go", "package email\nimport _ \"github.com/sealpost/sealpost/server\"", house.Imports, "layer 2 imports server of layer 3"},
-		{"a sender knows another", "actions/email/a.go", "package email\nimport _ \"github.com/sealpost/sealpost/actions/sqs\"", house.Imports, "layer 2 imports actions/sqs of layer 2"},
+		{"a sender knows the server", "actions/email/a.go", "package email\nimport _ \"github.com/sealpost/sealpost/server\"", house.Imports, "layer 3 imports server of layer 4"},
+		{"a sender knows another", "actions/email/a.go", "package email\nimport _ \"github.com/sealpost/sealpost/actions/sqs\"", house.Imports, "layer 3 imports actions/sqs of layer 3"},
 		{"a test helper in the program", "server/a.go", "package server\nimport _ \"github.com/sealpost/sealpost/queue/queuetest\"", house.Imports, "for tests"},
 		{"containers outside integration", "queue/a.go", "package queue\nimport _ \"github.com/testcontainers/testcontainers-go\"", house.Imports, "outside integration/"},
 		{"a package without a layer", "util/a.go", "package util", house.Imports, "in no layer"},

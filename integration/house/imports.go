@@ -21,23 +21,24 @@ type layer struct {
 // know each other. First match wins.
 func layers() []layer {
 	return []layer{
-		{"cmd/sealpost", 4},
-		{"server/...", 3},
-		{"actions/builtin", 3},
-		{"access", 2},
-		{"actions/actionstest", 2},
+		{"cmd/sealpost", 5},
+		{"server/...", 4},
+		{"actions/builtin", 4},
+		{"access", 3},
+		{"actions/actionstest", 3},
 		{"actions/netguard", 0},
 		{"actions", 1},
-		{"actions/...", 2}, // one folder for each sender, and the sinks
+		{"actions/webclient", 2}, // what HTTP senders share
+		{"actions/...", 3},       // one folder for each sender, and the sinks
 		{"config", 1},
 		{"queue", 0},
 		{"secrets/redact", -1}, // the type that never prints; everybody has values
 		{"secrets", 0},
 		{"queue/queuetest", 1},
 		{"secrets/secretstest", 1},
-		{"access/accesstest", 3},
-		{"examples/...", 5},
-		{"integration/...", 5},
+		{"access/accesstest", 4},
+		{"examples/...", 6},
+		{"integration/...", 6},
 	}
 }
 
@@ -66,6 +67,7 @@ func restricted() []struct{ module, only, why string } {
 		{"github.com/tink-crypto/", "secrets", "all cryptography of values lives there"},
 		{"github.com/wneessen/go-mail", "actions/email", "mail is sent there"},
 		{"github.com/aws/", "actions/sqs", "SQS is spoken there"},
+		{"github.com/hashicorp/go-retryablehttp", "actions/webclient", "requests of senders are made there"},
 	}
 }
 
