@@ -28,11 +28,14 @@ type Action interface {
 // Reach is a [queue.Work] that says what it will touch, as Do will touch it. A
 // token with scopes may only send work that says so.
 type Reach interface {
-	// SecretRef is the id or key of the secret that it uses, "" if none.
-	SecretRef() string
+	// SecretRefs are the ids or keys of all secrets that it uses; nil if none.
+	SecretRefs() []string
 	// Recipients are the addresses it sends mail to, with domains in lower case
 	// and ASCII; nil if it sends none.
 	Recipients() []string
+	// Actions are the ids of the stored actions that it may start, whose secrets
+	// and recipients are theirs; nil if none.
+	Actions() []string
 }
 
 // Tester is an Action that can try a secret without sending anything.

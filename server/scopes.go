@@ -39,20 +39,24 @@ func (v *Vault) outOfScope(ctx context.Context, scopes access.Scopes, work queue
 		}
 		return "", nil
 	}
-	if len(scopes.Secrets)+len(scopes.Domains) == 0 {
-		return "", nil
-	}
 	reach, ok := work.(actions.Reach)
-	if !ok {
+	switch {
+	case ok && len(reach.Actions()) > 0:
+		return "a token with scopes may not name a stored action as a fallback: it may use other secrets", nil
+	case len(scopes.Secrets)+len(scopes.Domains) == 0:
+		return "", nil
+	case !ok:
 		return fmt.Sprintf("a token with scopes of secrets or domains may not send jobs of kind %s", work.Kind()), nil
 	}
-	if ref := reach.SecretRef(); ref != "" && len(scopes.Secrets) > 0 {
-		allowed, err := v.allowsSecret(ctx, scopes, ref)
-		if err != nil {
-			return "", err
-		}
-		if !allowed {
-			return "the token may use only the secrets " + listed(scopes.Secrets), nil
+	if len(scopes.Secrets) > 0 {
+		for _, ref := range reach.SecretRefs() {
+			allowed, err := v.allowsSecret(ctx, scopes, ref)
+			if err != nil {
+				return "", err
+			}
+			if !allowed {
+				return "the token may use only the secrets " + listed(scopes.Secrets), nil
+			}
 		}
 	}
 	for _, address := range reach.Recipients() {

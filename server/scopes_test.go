@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // scoped makes a producer's token with these scopes and returns the kind that
@@ -196,5 +197,48 @@ func TestScopesOfWhoStartsAnalyses(t *testing.T) {
 		if got.status != tt.status || (tt.status == 403 && !strings.HasPrefix(got.message, denied+": ")) {
 			t.Errorf("%s: got %d %s, want %d", name, got.status, got.body, tt.status)
 		}
+	}
+}
+
+// wide is work with several secrets, which may start stored actions.
+type wide struct {
+	queue.Work
+	secrets, actions []string
+}
+
+func (wide) Kind() string           { return "post" }
+func (w wide) SecretRefs() []string { return w.secrets }
+func (w wide) Recipients() []string { return nil }
+func (w wide) Actions() []string    { return w.actions }
+
+func TestEverySecretAndEveryActionOfAJobIsWithinTheScope(t *testing.T) {
+	n := newSite(t).senders()
+	n.put("MAIL", smtpValue)
+	n.put("OTHER", smtpValue)
+	vault, err := n.vault()
+	if err != nil {
+		t.Fatal(err)
+	}
+	onlyMail, onlyPost := access.Scopes{Secrets: []string{"MAIL"}}, access.Scopes{Kinds: []string{"post"}}
+	for _, tt := range []struct {
+		name   string
+		scopes access.Scopes
+		work   wide
+		want   string // in the reason
+	}{
+		{"no secret", onlyMail, wide{}, ""},
+		{"the secret twice", onlyMail, wide{secrets: []string{"MAIL", "mail"}}, ""},
+		{"another secret first", onlyMail, wide{secrets: []string{"OTHER", "MAIL"}}, "only the secrets MAIL"},
+		{"another secret last", onlyMail, wide{secrets: []string{"MAIL", "OTHER"}}, "only the secrets MAIL"},
+		{"kinds alone leave secrets free", onlyPost, wide{secrets: []string{"OTHER"}}, ""},
+		{"a stored action, with a scope of secrets", onlyMail, wide{actions: []string{"0123456789abcdef01234567"}}, "stored action"},
+		{"a stored action, with a scope of kinds", onlyPost, wide{actions: []string{"0123456789abcdef01234567"}}, "stored action"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			reason, err := vault.outOfScope(t.Context(), tt.scopes, tt.work)
+			if err != nil || (tt.want == "") != (reason == "") || !strings.Contains(reason, tt.want) {
+				t.Errorf("got %q, %v, want %q", reason, err, tt.want)
+			}
+		})
 	}
 }

@@ -114,8 +114,11 @@ func (w *work) Kind() string { return Kind }
 // Lane is kind and secret: jobs for one queue share its slots.
 func (w *work) Lane() string { return Kind + "/" + w.plan.secret }
 
-// SecretRef returns the id or key of the secret that the job names.
-func (w *work) SecretRef() string { return w.plan.secret }
+// SecretRefs returns the id or key of the secret that the job names.
+func (w *work) SecretRefs() []string { return []string{w.plan.secret} }
+
+// Actions returns nil: it starts none.
+func (w *work) Actions() []string { return nil }
 
 // Recipients returns nil: a queue is named by its secret.
 func (w *work) Recipients() []string { return nil }
