@@ -1,11 +1,14 @@
 package sink
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +18,7 @@ import (
 type HTTP struct {
 	server *http.Server
 	ln     net.Listener
+	ca     *CA // nil without TLS
 	done   chan struct{}
 	keep   int
 
@@ -38,6 +42,8 @@ type HTTPAnswer struct {
 	Status int // 0 is 200
 	Header map[string]string
 	Body   string
+	Echo   bool // after Body comes all that the request said, its headers too
+	Hang   bool // no answer at all, until the client or the server goes
 }
 
 const maxHTTPBody = 1 << 20 // bytes kept of one request
@@ -46,6 +52,7 @@ const maxHTTPBody = 1 << 20 // bytes kept of one request
 type HTTPConfig struct {
 	Addr string // host:port; "" is a free port of 127.0.0.1
 	Keep int    // at least so many requests are kept, the newest; 0 is 1,000
+	TLS  bool   // HTTPS with HTTP/2, with a certificate of an authority of its own
 }
 
 // StartHTTP starts an HTTP sink. Close ends it.
@@ -61,16 +68,58 @@ func StartHTTP(cfg HTTPConfig) (*HTTP, error) {
 		return nil, fmt.Errorf("listen for http: %w", err)
 	}
 	h := &HTTP{ln: ln, done: make(chan struct{}), keep: cfg.Keep}
-	h.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	// A client that refuses our certificate is no news to anybody.
+	h.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	serve := h.server.Serve
+	if cfg.TLS {
+		if err := h.secure(); err != nil {
+			_ = ln.Close()
+			return nil, err
+		}
+		serve = func(ln net.Listener) error { return h.server.ServeTLS(ln, "", "") }
+	}
 	go func() {
 		defer close(h.done)
-		_ = h.server.Serve(ln) // ends by Close only
+		_ = serve(ln) // ends by Close only
 	}()
 	return h, nil
 }
 
-// URL returns where it listens, "http://host:port".
-func (h *HTTP) URL() string { return "http://" + h.ln.Addr().String() }
+// secure gives the server a certificate for the address that it listens on.
+func (h *HTTP) secure() error {
+	ca, err := NewCA()
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(h.ln.Addr().String())
+	if err != nil {
+		return fmt.Errorf("read address of the sink: %w", err)
+	}
+	cert, err := ca.Issue(host, "localhost")
+	if err != nil {
+		return err
+	}
+	h.ca = ca
+	h.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	return nil
+}
+
+// URL returns where it listens, "http://host:port" or "https://host:port".
+func (h *HTTP) URL() string {
+	if h.ca != nil {
+		return "https://" + h.ln.Addr().String()
+	}
+	return "http://" + h.ln.Addr().String()
+}
+
+// CAPEM returns the certificate of the authority that clients must trust, ""
+// without TLS.
+func (h *HTTP) CAPEM() string {
+	if h.ca == nil {
+		return ""
+	}
+	return h.ca.PEM()
+}
 
 // Close ends all connections and waits for the server to end.
 func (h *HTTP) Close() error {
@@ -116,6 +165,15 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var a HTTPAnswer
 	if answer != nil {
 		a = answer(request)
+	}
+	if a.Hang {
+		<-r.Context().Done()
+		return
+	}
+	if a.Echo {
+		var told strings.Builder
+		_ = r.Header.Write(&told) // a Builder takes all
+		a.Body += request.Path + "\n" + told.String() + string(body)
 	}
 	for name, value := range a.Header {
 		w.Header().Set(name, value)
