@@ -4,24 +4,20 @@
 package builtin
 
 import (
-	"context"
 	"log/slog"
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/email"
 	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/actions/post"
 	"github.com/sealpost/sealpost/actions/sqs"
-	"github.com/sealpost/sealpost/secrets"
 )
 
 // Vault is the part of the secret store that the actions need between them.
 type Vault interface {
-	// Lookup returns the current version of a secret by its id or key.
-	Lookup(ctx context.Context, ref string) (secrets.Ref, error)
-	// OpenSMTP unseals a secret of type smtp.
-	OpenSMTP(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SMTP, error)
-	// OpenSQS unseals a secret of type sqs.
-	OpenSQS(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SQS, error)
+	email.Vault
+	post.Vault
+	sqs.Vault
 }
 
 // Deps is what actions are made of.
@@ -36,6 +32,7 @@ type Deps struct {
 func New(d Deps) []actions.Action {
 	return []actions.Action{
 		email.New(email.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
+		post.New(post.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
 		sqs.New(sqs.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
 	}
 }

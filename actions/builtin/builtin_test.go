@@ -13,7 +13,7 @@ import (
 )
 
 // helpers are the folders below actions that send nothing.
-var helpers = []string{"actionstest", "builtin", "netguard", "sink"}
+var helpers = []string{"actionstest", "builtin", "netguard", "sink", "webclient"}
 
 func TestEverySenderIsInTheList(t *testing.T) {
 	entries, err := os.ReadDir("..")
@@ -48,7 +48,7 @@ func hasSource(t *testing.T, dir string) bool {
 
 func TestTheListMakesARegistry(t *testing.T) {
 	r := actions.NewRegistry(New(Deps{})...)
-	if d := cmp.Diff(r.Kinds(), []string{"email-smtp", "queue-sqs"}); d != "" {
+	if d := cmp.Diff(r.Kinds(), []string{"email-smtp", "post", "queue-sqs"}); d != "" {
 		t.Error(d)
 	}
 	for _, typ := range []string{"smtp", "sqs"} {

@@ -78,7 +78,7 @@ func decode(job *queue.Job) (*plan, error) {
 
 // plan checks every field and fills the variables.
 func (p *Params) plan(job *queue.Job) (*plan, error) {
-	vars, err := actions.ReadVariables(job.Data)
+	vars, err := actions.JobVariables(job)
 	if err != nil {
 		return nil, err
 	}

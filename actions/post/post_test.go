@@ -103,7 +103,9 @@ func TestSignatures(t *testing.T) {
 	verifiers := map[string]func() (*standardwebhooks.Webhook, error){
 		"first": func() (*standardwebhooks.Webhook, error) { return standardwebhooks.NewWebhook(key) },
 		"other": func() (*standardwebhooks.Webhook, error) { return standardwebhooks.NewWebhook(other) },
-		"raw":   func() (*standardwebhooks.Webhook, error) { return standardwebhooks.NewWebhookRaw([]byte("raw-text-key")) },
+		"raw": func() (*standardwebhooks.Webhook, error) {
+			return standardwebhooks.NewWebhookRaw([]byte("raw-text-key"))
+		},
 	}
 	for name, open := range verifiers {
 		verifier, err := open()
@@ -271,15 +273,14 @@ func TestReachAndLane(t *testing.T) {
 	}
 }
 
+const fallbackAction = "0123456789abcdef01234567"
+
 func TestFallback(t *testing.T) {
 	w := newWorld(t, 5*time.Second)
 	w.sink.SetAnswer(func(sink.HTTPRequest) sink.HTTPAnswer { return sink.HTTPAnswer{Status: 500, Body: "canary"} })
-	const id = "0123456789abcdef01234567"
-	with := func(f fields) fields {
-		f["url"] = w.sink.URL() + "/canary?canary=1"
-		return f
+	on := func() fields {
+		return fields{"url": w.sink.URL() + "/canary?canary=1", "http_post_fallback_enabled": true, "fallback_action": fallbackAction}
 	}
-	on := func() fields { return with(fields{"http_post_fallback_enabled": true, "fallback_action": id}) }
 	attempt := func(data string, f fields) queue.Reply {
 		t.Helper()
 		j := job(t, data, f)
@@ -305,7 +306,7 @@ func TestFallback(t *testing.T) {
 	for k, v := range meta {
 		first[k] = v
 	}
-	if job.ID != "order-1-fallback" || job.ActionID != id || job.Traceparent == "" || len(job.Data) != 2 {
+	if job.ID != "order-1-fallback" || job.ActionID != fallbackAction || job.Traceparent == "" || len(job.Data) != 2 {
 		t.Errorf("got %+v", job)
 	}
 	if diff := cmp.Diff([]any{job.Data[0]["metadata"], job.Data[1]["metadata"]}, []any{first, meta}); diff != "" || job.Data[1]["value"] != "a b/c?d&e#f%g" {
@@ -317,12 +318,27 @@ func TestFallback(t *testing.T) {
 	if again := attempt(string(mustJSON(t, job.Data)), on()); again.OnDead != nil || !strings.HasPrefix(again.Text, "no fallback: the data comes from one") {
 		t.Errorf("a fallback of a fallback: %+v", again)
 	}
+}
+
+func TestWhenThereIsNoFallback(t *testing.T) {
+	w := newWorld(t, 5*time.Second)
+	w.sink.SetAnswer(func(sink.HTTPRequest) sink.HTTPAnswer { return sink.HTTPAnswer{Status: 500} })
+	attempt := func(data string, f fields) queue.Reply {
+		t.Helper()
+		f["url"] = w.sink.URL()
+		reply, err := do(t.Context(), t, w.action, job(t, data, f), 7)
+		if err == nil {
+			t.Fatal("the receiver refused and the job is done")
+		}
+		return reply
+	}
+	on := func() fields { return fields{"http_post_fallback_enabled": true, "fallback_action": fallbackAction} }
 	large := `[{"value":"` + strings.Repeat("x", queue.MaxJobBytes-100) + `"}]`
 	if reply := attempt(large, on()); reply.OnDead != nil || !strings.HasPrefix(reply.Text, "no fallback: its job would be over 256 KiB") {
 		t.Errorf("a large one: %s", reply.Text)
 	}
 	for name, f := range map[string]fields{
-		"not enabled": with(fields{"fallback_action": id}), "no action": with(fields{"http_post_fallback_enabled": true, "fallback_token": "x"}),
+		"not enabled": {"fallback_action": fallbackAction}, "no action": {"http_post_fallback_enabled": true, "fallback_token": "x"},
 	} {
 		if reply := attempt(datum, f); reply.OnDead != nil {
 			t.Errorf("%s: %s", name, reply.OnDead)
