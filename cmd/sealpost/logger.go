@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"strings"
 
@@ -12,14 +13,28 @@ import (
 
 // newLogger returns the logger of a process. Values that this process was
 // started with (master key, Redis password, token) are taken out of every
-// attribute, whoever wrote it; secrets of the store never get that far.
+// attribute, whoever wrote it; secrets of the store never get that far. The
+// words of Go's own log are muted from then on.
 func newLogger(w io.Writer, cfg config.Config) *slog.Logger {
 	known := []redact.String{cfg.MasterKey, cfg.Redis.Password, cfg.Redis.SentinelPassword, cfg.Token}
 	options := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: scrubber(known)}
+	logger := slog.New(slog.NewJSONHandler(w, options))
 	if cfg.LogFormat == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
+		logger = slog.New(slog.NewTextHandler(w, options))
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	log.SetOutput(muted{logger})
+	return logger
+}
+
+// muted is the output of package log. net/http writes there what a server sends
+// on a kept connection out of turn ("Unsolicited response received ..."), as it
+// stands; a hostile receiver could repeat our token in it.
+type muted struct{ logger *slog.Logger }
+
+// Write says that there was something, without its words.
+func (m muted) Write(p []byte) (int, error) {
+	m.logger.Debug("a library wrote to its own log; its words are not shown", "bytes", len(p))
+	return len(p), nil
 }
 
 // scrubber returns a ReplaceAttr that scrubs text and errors. A stack is many
