@@ -21,7 +21,7 @@ const (
 	hostileTimeout = 2 * time.Second
 	hostileLimit   = hostileTimeout + time.Second // for a verdict
 	hostileHeap    = 150 << 20                    // bytes more than before
-	hostileAtOnce  = 24                           // more would be a test of the machine
+	hostileAtOnce  = 10                           // more would be a test of the machine
 )
 
 // result is what came of a trick.

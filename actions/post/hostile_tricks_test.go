@@ -25,12 +25,12 @@ func holds(text string) func(*peer) { return func(p *peer) { p.say(text); p.hold
 
 const ok200 = "HTTP/1.1 200 OK\r\n"
 
-// bomb is 256 MiB of zeros, packed: more than the heap may grow.
+// bomb is 200 MiB of zeros, packed: more than the heap may grow.
 var bomb = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // the level is one
 	zeros := make([]byte, 1<<20)
-	for range 1 << 8 {
+	for range 200 {
 		_, _ = z.Write(zeros)
 	}
 	_ = z.Close()
@@ -67,7 +67,7 @@ func tooMuch() []trick {
 		{name: "endless continues", want: "unknown", http: func(p *peer) { p.forever("HTTP/1.1 100 Continue\r\n\r\n") }},
 		{name: "a huge early hint", want: "unknown", http: func(p *peer) { p.say("HTTP/1.1 103 Early Hints\r\n"); p.forever("Link: xxxxxxxxxxxxxx\r\n") }},
 		{name: "a few early hints are fine", want: "accepted", http: says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 3) + ok200 + "Content-Length: 0\r\n\r\n")},
-		{name: "a packed body of 256 MiB", want: "transient", http: func(p *peer) {
+		{name: "a packed body of 200 MiB", want: "transient", http: func(p *peer) {
 			p.say("HTTP/1.1 500 no\r\nContent-Encoding: gzip\r\n\r\n")
 			_, _ = p.Write(bomb())
 		}},
