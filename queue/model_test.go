@@ -127,7 +127,7 @@ func (m *model) settle(rt *rapid.T) {
 		case "dead":
 			reply = m.run(rt, "dead", nil, 60, c.worker, c.eid, c.jid, body, 0, "", "")
 		case "park":
-			reply = m.run(rt, "park", []string{m.base + "parked:s:" + version}, 60, c.worker, "s", version, c.eid, c.jid, 5, parked, 0, "", "")
+			reply = m.run(rt, "park", []string{m.base + "parked:s:" + version}, 60, c.worker, "s", version, c.eid, c.jid, 5, parked, 0, "", "", 0)
 		case "release":
 			reply = m.run(rt, "release", nil, 60, c.worker, c.eid, c.jid, body, 0, "")
 		}
