@@ -40,6 +40,7 @@ type Definition struct {
 	TriggerWhenUnlock bool // kept for clients
 	Created           time.Time
 	Updated           time.Time
+	Anchor            time.Time // from when its intervals and schedules count, see anchored
 }
 
 // Scripts returns the ids of the analyses that an action of the kind "script"
@@ -216,8 +217,11 @@ func (c *DefinitionChange) applyTrigger(d Definition) (Definition, error) {
 			continue
 		}
 		clean, _ := o.take(triggerRules()[d.Type], "")
-		if d.Type == typeCondition {
+		switch d.Type {
+		case typeCondition:
 			o.checkCondition()
+		case TypeSchedule:
+			o.checkSchedule()
 		}
 		d.Trigger = append(d.Trigger, clean)
 	}

@@ -9,11 +9,16 @@ import (
 // typeCondition is the type of triggers that look at data, and the default.
 const typeCondition = "condition"
 
+// Types of triggers by time, which Sealpost runs itself.
+const (
+	TypeInterval = "interval"
+	TypeSchedule = "schedule"
+)
+
 // triggerTypes are the types of triggers.
 func triggerTypes() []string { return sortedKeys(triggerRules()) }
 
-// Forms of texts in triggers. What a schedule means is for the release that
-// runs it; what cannot be one is refused now.
+// Forms of texts in triggers. What they mean is in cron.go and interval.go.
 var (
 	intervalText = regexp.MustCompile(`^[1-9][0-9]{0,5} (second|minute|hour|day|week|month|quarter|year)s?$`)
 	cronText     = regexp.MustCompile(`^[0-9A-Za-z*/,?#\-]{1,100}( [0-9A-Za-z*/,?#\-]{1,100}){4,5}$`)
@@ -31,8 +36,8 @@ func triggerRules() map[string][]Field {
 			{Name: "value_type", Form: LineForm, OneOf: []string{"string", "number", "boolean", "*"}}, {Name: "unlock", Form: FlagForm}},
 		"condition_geofence": nil,
 		"usage_alert":        nil,
-		"interval":           {{Name: "interval", Form: LineForm, Need: true, Match: intervalText}},
-		"schedule":           {{Name: "cron", Form: LineForm, Need: true, Match: cronText}, {Name: "timezone", Form: LineForm, Match: zoneText}},
+		TypeInterval:         {{Name: "interval", Form: LineForm, Need: true, Match: intervalText}},
+		TypeSchedule:         {{Name: "cron", Form: LineForm, Need: true, Match: cronText}, {Name: "timezone", Form: LineForm, Match: zoneText}},
 		"resource": {
 			{Name: "resource", Form: LineForm, Need: true, OneOf: []string{"device", "bucket", "file", "analysis", "action", "am", "user", "financial", "profile", "dashboard", "secrets"}},
 			{Name: "when", Form: LineForm, Need: true, OneOf: []string{"create", "update", "delete"}}, line("tag_key"), line("tag_value")},

@@ -41,6 +41,7 @@ type Store struct {
 	mirror *secrets.Mirror
 	set    *secrets.RecordSet // used by who is alone in the mirror
 	byID   map[string]*definitionBody
+	gen    int64 // grows when byID changes
 }
 
 // NewStore returns the store of actions of these types, beside that of secrets.
@@ -65,9 +66,10 @@ type definitionBody struct {
 	Tags              []secrets.Tag     `json:"tags"`
 	Lock              bool              `json:"lock,omitempty"`
 	TriggerWhenUnlock bool              `json:"trigger_when_unlock,omitempty"`
-	Created           int64             `json:"created"` // Unix milliseconds
-	Updated           int64             `json:"updated"` // Unix milliseconds
-	Sealed            []byte            `json:"sealed"`  // the action
+	Created           int64             `json:"created"`          // Unix milliseconds
+	Updated           int64             `json:"updated"`          // Unix milliseconds
+	Anchor            int64             `json:"anchor,omitempty"` // Unix milliseconds; 0, of older releases, is Created
+	Sealed            []byte            `json:"sealed"`           // the action
 }
 
 // shown returns the definition without its action.
@@ -76,6 +78,7 @@ func (b *definitionBody) shown() Definition {
 		ID: b.ID, Version: b.Version, Name: b.Name, Description: b.Description, Active: b.Active, Type: b.Type,
 		Trigger: slices.Clone(b.Trigger), Kind: b.Kind, Tags: slices.Clone(b.Tags), Lock: b.Lock, TriggerWhenUnlock: b.TriggerWhenUnlock,
 		Created: time.UnixMilli(b.Created).UTC(), Updated: time.UnixMilli(b.Updated).UTC(),
+		Anchor: time.UnixMilli(cmp.Or(b.Anchor, b.Created)).UTC(),
 	}
 }
 
@@ -95,7 +98,7 @@ func (s *Store) record(d Definition) (string, error) {
 	b := definitionBody{
 		ID: d.ID, Version: d.Version, Name: d.Name, Description: d.Description, Active: d.Active, Type: d.Type,
 		Trigger: d.Trigger, Kind: d.Kind, Tags: d.Tags, Lock: d.Lock, TriggerWhenUnlock: d.TriggerWhenUnlock,
-		Created: d.Created.UnixMilli(), Updated: d.Updated.UnixMilli(),
+		Created: d.Created.UnixMilli(), Updated: d.Updated.UnixMilli(), Anchor: d.Anchor.UnixMilli(),
 	}
 	var err error
 	if b.Sealed, err = s.keyring.Seal(sealKind, d.ID, d.Version, redact.New(string(d.Action))); err != nil {
@@ -174,7 +177,7 @@ func (s *Store) Create(ctx context.Context, actor string, c DefinitionChange) (D
 		now := s.stamp()
 		var err error
 		made, err = c.apply(Definition{ID: newID(), Version: 1, Active: true, Type: typeCondition,
-			Trigger: []json.RawMessage{}, Tags: []secrets.Tag{}, Created: now, Updated: now})
+			Trigger: []json.RawMessage{}, Tags: []secrets.Tag{}, Created: now, Updated: now, Anchor: now})
 		return made, false, err
 	})
 	return made, err
@@ -196,6 +199,7 @@ func (s *Store) Edit(ctx context.Context, actor, id string, c DefinitionChange) 
 			return made, false, err
 		}
 		made.Version, made.Updated = was.Version+1, s.stamp()
+		made.anchored(was)
 		return made, false, nil
 	})
 	return made, err
@@ -260,6 +264,9 @@ func (s *Store) refresh(ctx context.Context) (apply func(), err error) {
 	return func() {
 		if whole {
 			clear(s.byID)
+		}
+		if whole || len(bodies) > 0 {
+			s.gen++
 		}
 		for id, b := range bodies {
 			if b == nil {

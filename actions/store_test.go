@@ -72,7 +72,7 @@ func TestStoreKeepsWhatWasSent(t *testing.T) {
 	}
 	want := Definition{ID: made.ID, Version: 1, Name: "n", Description: "d", Type: "interval", Kind: "sms", Lock: true,
 		Trigger: []json.RawMessage{json.RawMessage(`{"interval":"3 minutes"}`)}, Tags: []secrets.Tag{{Key: "k", Value: "v"}},
-		Action: json.RawMessage(`{"message":"m","to":"+1","type":"sms"}`), Created: made.Created, Updated: made.Updated}
+		Action: json.RawMessage(`{"message":"m","to":"+1","type":"sms"}`), Created: made.Created, Updated: made.Updated, Anchor: made.Created}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("-got +want:\n%s", diff)
 	}

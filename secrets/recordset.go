@@ -45,6 +45,7 @@ const (
 //	manifest:NAME   hash    v, seal: what the set is
 //	NAME:changed    zset    field by the manifest's version of its last write
 //	NAME:lastrun    hash    field -> ms; under no MAC, its users decide nothing by it
+//	NAME:cursor     hash    field -> s; under no MAC, see cursors.go
 //	rev, audit              the store's
 type RecordSet struct {
 	rdb      redis.UniversalClient
@@ -179,7 +180,7 @@ func (s *RecordSet) Write(ctx context.Context, field, body string, entry AuditEn
 	}
 	keys := []string{
 		s.base + s.name, s.base + "manifest:" + s.name, s.base + s.name + ":changed", s.base + s.name + ":lastrun",
-		s.base + "rev", s.base + "audit",
+		s.base + "rev", s.base + "audit", s.cursorKey(),
 	}
 	args := []any{seen.Version, field, record, after.Version, seal, NewRevisionID(), keptRecordChanges, AuditMax}
 	written, err := recordsWrite.Run(ctx, s.rdb, keys, append(args, entry.Fields()...)...).Int()

@@ -13,7 +13,7 @@ import (
 )
 
 // helpers are the folders below actions that send nothing.
-var helpers = []string{"actionstest", "builtin", "netguard", "sink", "webclient"}
+var helpers = []string{"actionstest", "builtin", "netguard", "sink", "timetable", "webclient"}
 
 func TestEverySenderIsInTheList(t *testing.T) {
 	entries, err := os.ReadDir("..")

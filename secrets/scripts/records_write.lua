@@ -1,6 +1,6 @@
 -- records_write: store or remove one record of a set.
 -- KEYS 1 NAME (hash), 2 manifest:NAME (hash), 3 NAME:changed (zset), 4 NAME:lastrun (hash),
---      5 rev (string), 6 audit (stream)
+--      5 rev (string), 6 audit (stream), 7 NAME:cursor (hash)
 -- ARGV 1 manifest version seen, 2 field, 3 record ('': remove it), 4 manifest version, 5 manifest seal,
 --      6 rev, 7 changes to keep, 8 audit length, 9.. audit fields
 -- Output 1 written, 0 somebody else wrote in between and nothing was changed.
@@ -11,6 +11,7 @@ end
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[1], ARGV[2])
   redis.call('HDEL', KEYS[4], ARGV[2])
+  redis.call('HDEL', KEYS[7], ARGV[2])
 else
   redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 end
