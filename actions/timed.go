@@ -64,12 +64,12 @@ func (s *Store) Timed(ctx context.Context, seen int64) (timed []Definition, stat
 
 // Cursors returns the time of Redis and how far the triggers by time of each
 // action have been carried out, zero for never, in the order of the ids.
-func (s *Store) Cursors(ctx context.Context, ids ...string) (now time.Time, cursors []time.Time, err error) {
+func (s *Store) Cursors(ctx context.Context, ids ...string) (now time.Time, cursors []secrets.Cursor, err error) {
 	return s.set.Cursors(ctx, ids...)
 }
 
-// Advance moves the cursors of actions, never back, and returns for each if it
-// moved.
+// Advance moves the cursors of actions and returns for each if it moved. The base
+// of a cursor is its action's anchor: with the same one it never moves back.
 func (s *Store) Advance(ctx context.Context, steps ...secrets.CursorStep) ([]bool, error) {
 	return s.set.Advance(ctx, steps...)
 }

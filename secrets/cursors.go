@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,10 +21,17 @@ var recordsAdvance = redis.NewScript(recordsAdvanceLua)
 // for about a millisecond.
 const maxCursorSteps = 1000
 
+// Cursor says how far something has been carried out for a record. It means
+// nothing to who counts from another base.
+type Cursor struct {
+	Base time.Time // in milliseconds
+	At   time.Time // in whole seconds
+}
+
 // CursorStep moves the cursor of one record.
 type CursorStep struct {
 	Field string
-	To    time.Time // in whole seconds
+	To    Cursor
 	Run   time.Time // noted as by MarkRun if the cursor moves; zero notes nothing
 }
 
@@ -32,7 +40,7 @@ func (s *RecordSet) cursorKey() string { return s.base + s.name + ":cursor" }
 // Cursors returns the time of Redis and the cursors beside records, zero for
 // those that never moved, in the order of the fields, in one round trip. A cursor
 // is under no MAC: who writes to Redis could as well enqueue jobs.
-func (s *RecordSet) Cursors(ctx context.Context, fields ...string) (now time.Time, cursors []time.Time, err error) {
+func (s *RecordSet) Cursors(ctx context.Context, fields ...string) (now time.Time, cursors []Cursor, err error) {
 	pipe := s.rdb.Pipeline()
 	var parts []*redis.SliceCmd
 	for some := range slices.Chunk(fields, maxCursorSteps) {
@@ -45,30 +53,37 @@ func (s *RecordSet) Cursors(ctx context.Context, fields ...string) (now time.Tim
 	for _, part := range parts {
 		for _, v := range part.Val() {
 			text, _ := v.(string)
-			var at time.Time
-			if sec, err := strconv.ParseInt(text, 10, 64); err == nil {
-				at = time.Unix(sec, 0).UTC()
-			}
-			cursors = append(cursors, at)
+			cursors = append(cursors, cursorOf(text))
 		}
 	}
 	return clock.Val().UTC(), cursors, nil
 }
 
-// Advance moves cursors forward, never back, and returns for each step if it
+// cursorOf reads a cursor; what is none is as if it never moved.
+func cursorOf(text string) Cursor {
+	first, second, _ := strings.Cut(text, " ")
+	base, err := strconv.ParseInt(first, 10, 64)
+	at, failed := strconv.ParseInt(second, 10, 64)
+	if err != nil || failed != nil {
+		return Cursor{}
+	}
+	return Cursor{Base: time.UnixMilli(base).UTC(), At: time.Unix(at, 0).UTC()}
+}
+
+// Advance moves cursors forward, never back but for a later base, and returns for each step if it
 // moved. A record that is gone has no cursor. After an error some may have moved;
 // the same steps can be sent again.
 func (s *RecordSet) Advance(ctx context.Context, steps ...CursorStep) ([]bool, error) {
 	moved := make([]bool, 0, len(steps))
 	keys := []string{s.base + s.name, s.cursorKey(), s.base + s.name + ":lastrun"}
 	for some := range slices.Chunk(steps, maxCursorSteps) {
-		args := make([]any, 0, 3*len(some))
+		args := make([]any, 0, 4*len(some))
 		for _, step := range some {
 			run := int64(0)
 			if !step.Run.IsZero() {
 				run = step.Run.UnixMilli()
 			}
-			args = append(args, step.Field, step.To.Unix(), run)
+			args = append(args, step.Field, step.To.Base.UnixMilli(), step.To.At.Unix(), run)
 		}
 		out, err := recordsAdvance.Run(ctx, s.rdb, keys, args...).Int64Slice()
 		if err != nil {

@@ -45,7 +45,7 @@ const (
 //	manifest:NAME   hash    v, seal: what the set is
 //	NAME:changed    zset    field by the manifest's version of its last write
 //	NAME:lastrun    hash    field -> ms; under no MAC, its users decide nothing by it
-//	NAME:cursor     hash    field -> s; under no MAC, see cursors.go
+//	NAME:cursor     hash    field -> "<base ms> <s>"; under no MAC, see cursors.go
 //	rev, audit              the store's
 type RecordSet struct {
 	rdb      redis.UniversalClient
