@@ -40,6 +40,7 @@ type Metrics struct {
 	recovered    prometheus.Counter
 	opens        *prometheus.CounterVec
 	redisErrors  *prometheus.CounterVec
+	timeTriggers *prometheus.CounterVec
 
 	gauges atomic.Pointer[Gauges]
 }
@@ -67,6 +68,7 @@ func NewMetrics(version string, kinds []string) *Metrics {
 	m.jobAge = histogram("sealpost_job_age_seconds", "Time from enqueue to done.")
 	m.opens = counter("sealpost_secret_opens_total", "Secrets opened, by type and result.", "type", "result")
 	m.redisErrors = counter("sealpost_redis_errors_total", "Calls to Redis that failed, by what they were for.", "op")
+	m.timeTriggers = counter("sealpost_time_triggers_total", "Due times of intervals and schedules: fired, each by the process that enqueued its job, or skipped because they were missed.", "result")
 	m.recovered = prometheus.NewCounter(prometheus.CounterOpts{Name: "sealpost_leases_recovered_total",
 		Help: "Jobs taken over from a worker that had stopped renewing its claim."})
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sealpost_build_info",
@@ -103,6 +105,13 @@ func (m *Metrics) JobFinished(kind, outcome string) {
 // JobDone notes how old a job was when it was done.
 func (m *Metrics) JobDone(kind string, age time.Duration) {
 	m.jobAge.WithLabelValues(m.kind(kind)).Observe(age.Seconds())
+}
+
+// TimeTriggers notes due times of stored actions that got their job, and those
+// that were skipped.
+func (m *Metrics) TimeTriggers(fired, skipped int) {
+	m.timeTriggers.WithLabelValues("fired").Add(float64(fired))
+	m.timeTriggers.WithLabelValues("skipped").Add(float64(skipped))
 }
 
 // LeasesRecovered notes jobs taken over from another worker.

@@ -31,6 +31,7 @@ func declared() map[string]string {
 		"sealpost_smtp_connections":         "state",
 		"sealpost_secret_opens_total":       "result type",
 		"sealpost_redis_errors_total":       "op",
+		"sealpost_time_triggers_total":      "result",
 	}
 }
 
@@ -43,6 +44,7 @@ func touched(queueStats func(context.Context) (queue.Stats, error)) *Metrics {
 	m.AttemptDone("note", "credential", time.Second)
 	m.JobFinished("note", "done")
 	m.JobDone("note", time.Second)
+	m.TimeTriggers(5, 2)
 	m.LeasesRecovered(3)
 	m.RedisFailed("read")
 	m.SecretOpened(secrets.TypeSMTP, "ok")
@@ -104,6 +106,7 @@ func TestKindsOfProducersAreNoLabels(t *testing.T) {
 		`sealpost_attempts_total{kind="note",reason="accepted"} 1`, `sealpost_queue_jobs{state="ready"} 7`,
 		`sealpost_queue_oldest_seconds{state="ready"} 1.5`, `sealpost_lane_slots{state="free"} 3`,
 		`sealpost_smtp_connections{state="idle"} 4`, `sealpost_leases_recovered_total 3`,
+		`sealpost_time_triggers_total{result="fired"} 5`, `sealpost_time_triggers_total{result="skipped"} 2`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("not scraped: %s", want)

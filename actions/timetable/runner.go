@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,6 +43,7 @@ type enqueuer interface {
 type Runner struct {
 	store store
 	queue enqueuer
+	kinds []string
 	log   *slog.Logger
 	count func(fired, skipped int)
 	clock func(redis time.Time) time.Time // replaced in tests
@@ -61,10 +63,21 @@ type entry struct {
 	next         time.Time // nothing is due before it; zero: never
 }
 
-// New returns a runner. count is told of due times that got their job, and of
-// those that were skipped because they were missed, each by one process only.
-func New(store *actions.Store, jobs *queue.Client, log *slog.Logger, count func(fired, skipped int)) *Runner {
-	return &Runner{store: store, queue: jobs, log: log, count: count, clock: func(redis time.Time) time.Time { return redis }}
+// Config says what a runner works on. All fields are needed.
+type Config struct {
+	Actions *actions.Store
+	Jobs    *queue.Client
+	Kinds   []string // of actions that somebody here does; others are only kept for clients
+	Log     *slog.Logger
+	// Count is told of due times that got their job, and of those that were
+	// skipped because they were missed, each by one process only.
+	Count func(fired, skipped int)
+}
+
+// New returns a runner. It does no I/O.
+func New(c Config) *Runner {
+	return &Runner{store: c.Actions, queue: c.Jobs, kinds: c.Kinds, log: c.Log, count: c.Count,
+		clock: func(redis time.Time) time.Time { return redis }}
 }
 
 // Run looks once a second until ctx ends. Failures are logged and it goes on.
@@ -163,17 +176,30 @@ func (r *Runner) reload(ctx context.Context) error {
 	for _, d := range timed {
 		e := known[d.ID]
 		if e == nil || e.version != d.Version {
-			e = &entry{id: d.ID, variable: d.Type, version: d.Version}
-			if e.plan, err = NewPlan(d); err != nil { // stored by a release that checked less
-				r.log.Warn("an action is never triggered; store its triggers again", slog.Any("err", err))
-			}
-			// Its cursor is not known yet and is read when this time has come.
-			e.next = e.plan.Next(d.Anchor)
+			e = r.entry(d)
 		}
 		entries = append(entries, e)
 	}
 	r.entries, r.state = entries, state
 	return nil
+}
+
+// entry makes the entry of an action. One that can never be triggered has no next
+// time, and is told of once in each version.
+func (r *Runner) entry(d actions.Definition) *entry {
+	e := &entry{id: d.ID, variable: d.Type, version: d.Version}
+	if !slices.Contains(r.kinds, d.Kind) {
+		r.log.Warn("an action is not triggered by time: its type is only kept for clients", slog.String("action", d.ID), slog.String("kind", d.Kind))
+		return e
+	}
+	plan, err := NewPlan(d)
+	if err != nil { // stored by a release that checked less
+		r.log.Warn("an action is not triggered by time; store its triggers again", slog.Any("err", err))
+		return e
+	}
+	// Its cursor is not known yet and is read when this time has come.
+	e.plan, e.next = plan, plan.Next(d.Anchor)
+	return e
 }
 
 // near returns the entries of which something may be due by the clock of Redis,

@@ -47,14 +47,15 @@ func (w *world) store(t testing.TB) *actions.Store {
 	t.Helper()
 	s := secrets.NewStore(w.rdb, w.keyring, secrets.Options{})
 	t.Cleanup(s.Close)
-	return actions.NewStore(w.rdb, w.keyring, s)
+	return actions.NewStore(w.rdb, w.keyring, s, actions.NewCatalog())
 }
 
 // runner is one more process. It does not run by itself.
 func (w *world) runner(t testing.TB, options queue.ClientOptions) *Runner {
 	t.Helper()
 	options.Prefix = w.prefix
-	return New(w.store(t), queue.NewClient(w.rdb, options), slog.New(slog.NewTextHandler(io.Discard, nil)), w.count)
+	return New(Config{Actions: w.store(t), Jobs: queue.NewClient(w.rdb, options), Kinds: []string{"sms"},
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Count: w.count})
 }
 
 func (w *world) count(fired, skipped int) {
@@ -76,7 +77,7 @@ func (w *world) counted() (fired, skipped int) {
 // create stores an action that is triggered by time.
 func (w *world) create(t testing.TB, typ, trigger string) actions.Definition {
 	t.Helper()
-	c, err := actions.DecodeDefinition([]byte(`{"name":"n","type":"` + typ + `","trigger":[` + trigger + `],"action":{"type":"sms","to":"+1","message":"m"}}`))
+	c, err := actions.NewCatalog().DecodeDefinition([]byte(`{"name":"n","type":"` + typ + `","trigger":[` + trigger + `],"action":{"type":"sms","to":"+1","message":"m"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func (w *world) create(t testing.TB, typ, trigger string) actions.Definition {
 
 func (w *world) edit(t testing.TB, id, body string) actions.Definition {
 	t.Helper()
-	c, err := actions.DecodeDefinition([]byte(body))
+	c, err := actions.NewCatalog().DecodeDefinition([]byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +195,11 @@ func TestWhatIsNotTriggered(t *testing.T) {
 	if n := look(time.Second); n == 0 {
 		t.Error("locked: no job; a lock is for conditions")
 	}
+	w.edit(t, d.ID, `{"action":{"type":"mqtt","topic":"t","payload":"p"}}`)
+	if n := look(time.Second); n != 0 {
+		t.Errorf("of a type that nobody here does: %d jobs, which could only become dead letters", n)
+	}
+	w.edit(t, d.ID, `{"action":{"type":"sms","to":"+1","message":"m"}}`)
 	w.edit(t, d.ID, `{"type":"mqtt_topic","trigger":[{"topic":"t"}]}`)
 	if n := look(time.Second); n != 0 {
 		t.Errorf("triggered by something else: %d jobs", n)

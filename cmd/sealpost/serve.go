@@ -229,7 +229,7 @@ func (p *process) work(intake context.Context) error {
 		p.draining.Store(true)
 		p.log.Info("stopping", slog.Duration("grace", p.cfg.Grace))
 	})
-	if err := pool.Run(intake); err != nil {
+	if err := p.runPool(intake, pool); err != nil {
 		return fmt.Errorf("run workers: %w", err)
 	}
 	return nil
