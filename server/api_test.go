@@ -206,6 +206,17 @@ func TestABadJobRefusesTheWholeBatch(t *testing.T) {
 	}
 }
 
+func TestIDsOfDueTimesAreNotForProducers(t *testing.T) {
+	s := newSite(t)
+	for _, kind := range []access.Kind{access.Producer, access.Admin} {
+		got := s.do(kind, "POST", "/jobs", `{"id":"at:5f5a8f3351d4db99c40dea9e:1800000000","action":{"type":"note"}}`)
+		if got.status != 400 || !strings.Contains(got.body, "must not begin with at:") {
+			t.Errorf("as %s: got %d %s, want 400: whoever takes the id first suppresses the job of the due time", kind, got.status, got.body)
+		}
+	}
+	s.mustDo("POST", "/jobs", `{"id":"at-noon","action":{"type":"note"}}`, nil)
+}
+
 func TestSecretsNeverComeBack(t *testing.T) {
 	s := newSite(t)
 	const value = "canary-value-4711"

@@ -5,12 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/timetable"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
+
+// errReservedID keeps producers from taking the id of a due time before its time:
+// its job would count as a duplicate and never be done.
+var errReservedID = errors.New("id: must not begin with " + timetable.IDPrefix + ", which is for the due times of stored actions")
 
 // check has each job's action decoded as a worker will do it, compared with the
 // scopes of the token, and the secrets looked up that it names. What is wrong
@@ -23,6 +29,7 @@ func (a *API) check(ctx context.Context, scopes access.Scopes, jobs []json.RawMe
 	known := map[string]secrets.Type{} // found in this request
 	for i, raw := range jobs {
 		var job struct {
+			ID       string          `json:"id"`
 			Action   json.RawMessage `json:"action"`
 			ActionID string          `json:"action_id"`
 			Data     json.RawMessage `json:"data"`
@@ -32,6 +39,9 @@ func (a *API) check(ctx context.Context, scopes access.Scopes, jobs []json.RawMe
 				return &queue.InvalidJobError{Index: i, Err: errors.New("want a JSON object with an action, of no more than 256 KiB")}
 			}
 			continue
+		}
+		if strings.HasPrefix(job.ID, timetable.IDPrefix) {
+			return &queue.InvalidJobError{Index: i, Err: errReservedID}
 		}
 		work, action, err := a.prepare(ctx, vault, job.ActionID, job.Action, job.Data)
 		if wrong, ok := errors.AsType[*queue.PermanentError](err); ok {

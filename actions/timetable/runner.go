@@ -26,6 +26,9 @@ const (
 	tickTimeout = 30 * time.Second
 )
 
+// IDPrefix begins the ids of these jobs: at:<action>:<due time, Unix seconds>.
+const IDPrefix = "at:"
+
 // store is what keeps the actions and their cursors.
 type store interface {
 	Timed(ctx context.Context, seen int64) (timed []actions.Definition, state int64, err error)
@@ -311,6 +314,6 @@ func (e *entry) job(due time.Time) json.RawMessage {
 		ID       string  `json:"id"`
 		ActionID string  `json:"action_id"`
 		Data     []datum `json:"data"`
-	}{"at:" + e.id + ":" + strconv.FormatInt(due.Unix(), 10), e.id, []datum{{e.variable, at, at}}})
+	}{IDPrefix + e.id + ":" + strconv.FormatInt(due.Unix(), 10), e.id, []datum{{e.variable, at, at}}})
 	return raw
 }

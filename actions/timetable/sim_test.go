@@ -75,6 +75,55 @@ func (w *world) fragileRunner(t testing.TB, f *fragile, clock func() time.Time) 
 	return r
 }
 
+// race is some processes that look at the same moment, on one Redis.
+type race struct {
+	*world
+	t        *testing.T
+	random   *rand.Rand
+	now      time.Time
+	fragiles []*fragile
+	runners  []*Runner
+	died     int
+}
+
+func newRace(t *testing.T, w *world, seed uint64, processes int) *race {
+	t.Helper()
+	r := &race{world: w, t: t, random: rand.New(rand.NewPCG(seed, 0)),
+		fragiles: make([]*fragile, processes), runners: make([]*Runner, processes)}
+	for i := range processes {
+		r.born(i)
+	}
+	return r
+}
+
+func (r *race) born(i int) {
+	r.fragiles[i] = &fragile{chance: 10, random: rand.New(rand.NewPCG(r.random.Uint64(), 1))}
+	r.runners[i] = r.fragileRunner(r.t, r.fragiles[i], func() time.Time { return r.now })
+}
+
+// look lets all look and reports whether one came through; the dead are born again.
+func (r *race) look() (through bool) {
+	r.t.Helper()
+	var wg sync.WaitGroup
+	failures := make([]error, len(r.runners))
+	for i, runner := range r.runners {
+		wg.Go(func() { failures[i] = runner.tick(r.t.Context()) })
+	}
+	wg.Wait()
+	for i, err := range failures {
+		switch {
+		case errors.Is(err, errCrash):
+			r.died++
+			r.born(i)
+		case err != nil:
+			r.t.Fatal(err)
+		default:
+			through = true
+		}
+	}
+	return through
+}
+
 // Many processes look at the same moment, on a real Redis, and die between any
 // two steps. While the clock goes by at most 5 s between looks that come through,
 // each due time gets its job, and one only.
@@ -86,53 +135,20 @@ func TestRacingCrashingRunnersFireEachDueTimeOnce(t *testing.T) {
 		w.create(t, "schedule", `{"cron":"*/5 * * * * *"},{"cron":"0 * * * *","timezone":"Asia/Kathmandu"}`),
 		w.create(t, "schedule", `{"cron":"30 * * * * *","timezone":"Europe/Berlin"}`),
 	}
-	// What happened by chance can be repeated.
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	now := defs[len(defs)-1].Anchor.Truncate(time.Second)
-	start := now
-	const processes = 4
-	fragiles := make([]*fragile, processes)
-	runners := make([]*Runner, processes)
-	born := func(i int) {
-		fragiles[i] = &fragile{chance: 10, random: rand.New(rand.NewPCG(random.Uint64(), 1))}
-		moment := func() time.Time { return now }
-		runners[i] = w.fragileRunner(t, fragiles[i], moment)
-	}
-	for i := range processes {
-		born(i)
-	}
-	died := 0
-	look := func() (through bool) {
-		var wg sync.WaitGroup
-		failures := make([]error, processes)
-		for i, r := range runners {
-			wg.Go(func() { failures[i] = r.tick(t.Context()) })
-		}
-		wg.Wait()
-		for i, err := range failures {
-			switch {
-			case errors.Is(err, errCrash):
-				died++
-				born(i)
-			case err != nil:
-				t.Fatal(err)
-			default:
-				through = true
-			}
-		}
-		return through
-	}
+	r := newRace(t, w, seed, 4)
+	r.now = defs[len(defs)-1].Anchor.Truncate(time.Second)
+	start := r.now
 	for range 150 {
-		now = now.Add(time.Duration(random.Int64N(5_000)) * time.Millisecond)
-		for !look() {
+		r.now = r.now.Add(time.Duration(r.random.Int64N(5_000)) * time.Millisecond)
+		for !r.look() {
 		}
 	}
-	for _, f := range fragiles {
+	for _, f := range r.fragiles {
 		f.chance = 0
 	}
-	look()
+	r.look()
 
 	got := map[string]int{}
 	for _, id := range w.jobs(t) {
@@ -144,7 +160,7 @@ func TestRacingCrashingRunnersFireEachDueTimeOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for due := p.Next(start.Add(-time.Minute)); !due.After(now); due = p.Next(due) {
+		for due := p.Next(start.Add(-time.Minute)); !due.After(r.now); due = p.Next(due) {
 			want++
 			if n := got[idOf(d.ID, due)]; n != 1 {
 				t.Errorf("%d jobs for %s of %s, want 1", n, due, d.Trigger)
@@ -154,8 +170,8 @@ func TestRacingCrashingRunnersFireEachDueTimeOnce(t *testing.T) {
 	if len(got) != want {
 		t.Errorf("jobs for %d due times, want %d: some are for times that are not due", len(got), want)
 	}
-	if died < 20 || want < 300 {
-		t.Errorf("%d crashes and %d due times: too few to show anything", died, want)
+	if r.died < 20 || want < 300 {
+		t.Errorf("%d crashes and %d due times: too few to show anything", r.died, want)
 	}
 }
 
