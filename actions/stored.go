@@ -85,6 +85,30 @@ func (w *storedWork) MaxAttempts() int {
 	return 0
 }
 
+// SecretRefs are those of what the action does.
+func (w *storedWork) SecretRefs() []string {
+	if r, ok := w.Work.(Reach); ok {
+		return r.SecretRefs()
+	}
+	return nil
+}
+
+// Recipients are those of what the action does.
+func (w *storedWork) Recipients() []string {
+	if r, ok := w.Work.(Reach); ok {
+		return r.Recipients()
+	}
+	return nil
+}
+
+// Actions are the action itself, and those that it may start.
+func (w *storedWork) Actions() []string {
+	if r, ok := w.Work.(Reach); ok {
+		return append([]string{w.id}, r.Actions()...)
+	}
+	return []string{w.id}
+}
+
 // unread is a job whose action this process has not read yet, or could not
 // prepare as it read it.
 type unread struct {

@@ -202,6 +202,11 @@ func (a *API) testSecret(r *http.Request, _ access.Principal) (any, error) {
 	for _, step := range view.Steps {
 		view.OK = view.OK && step.OK
 	}
+	if view.OK { // what waits because it was refused before can go on
+		if _, err := a.queue.CredentialWorks(r.Context(), ref.ID, ref.Version); err != nil {
+			return nil, err
+		}
+	}
 	return view, nil
 }
 

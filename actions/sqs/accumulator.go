@@ -54,10 +54,10 @@ type flight struct {
 	cancel context.CancelFunc
 }
 
-// refusalMemory is how long a refused credential is not tried again. Accounts
-// are locked after repeated wrong logins, and 30 s is short for a person who
-// has just mended the policy at the other side.
-const refusalMemory = 30 * time.Second
+// refusalMemory is how long a refused credential answers for the jobs that were
+// on their way when it was refused. Then the queue's gate keeps further ones
+// back, in all processes.
+const refusalMemory = 2 * time.Second
 
 // add takes messages of d. Each gets a result by d.settle.
 func (a *accumulator) add(d *delivery, entries []*entry) {

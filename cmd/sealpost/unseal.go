@@ -187,11 +187,33 @@ func (p *process) newPool() (*queue.Pool, error) {
 			ref, err := o.secrets.Lookup(ctx, id)
 			return ref.Version, err
 		},
+		CredentialsOf: o.credentialsOf,
 	}, p.actions)
 	if err != nil {
 		return nil, fmt.Errorf("start workers: %w", err)
 	}
 	return pool, nil
+}
+
+// credentialsOf looks up the versions of the secrets that a job will use. A
+// secret that is not there is for the sender to say.
+func (o *opened) credentialsOf(ctx context.Context, w queue.Work) ([]queue.Credential, error) {
+	reach, ok := w.(actions.Reach)
+	if !ok {
+		return nil, nil
+	}
+	var list []queue.Credential
+	for _, name := range reach.SecretRefs() {
+		ref, err := o.secrets.Lookup(ctx, name)
+		if errors.Is(err, secrets.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, queue.Credential{Secret: ref.ID, Version: ref.Version})
+	}
+	return list, nil
 }
 
 // pause waits for d, or returns the cause when ctx ends before.
