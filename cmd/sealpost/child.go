@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sealpost/sealpost/access/child"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
@@ -38,8 +39,8 @@ const outputGrace = 2 * time.Second
 // writes. Signals that come go to the child. The error is a childExit unless
 // the child ended with 0.
 func (a *app) runChild(command, vars []string, values []redact.String) error {
-	forms := newSpellings(values)
-	stdout, stderr := newMasker(a.stdout, forms), newMasker(a.stderr, forms)
+	forms := child.NewSpellings(values)
+	stdout, stderr := child.NewMasker(a.stdout, forms), child.NewMasker(a.stderr, forms)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = vars, a.stdin, stdout, stderr, outputGrace
 	// Before the start, so that no signal ends this process and leaves the child.
@@ -66,14 +67,14 @@ func (a *app) runChild(command, vars []string, values []redact.String) error {
 
 // forward passes signals on until the child has ended. A terminal sends what a
 // key gives to the child itself, too; it must not come twice.
-func forward(child *os.Process, signals <-chan os.Signal, ended <-chan struct{}, terminal bool) {
+func forward(process *os.Process, signals <-chan os.Signal, ended <-chan struct{}, terminal bool) {
 	for {
 		select {
 		case <-ended:
 			return
 		case s := <-signals:
 			if !terminal || s != syscall.SIGINT && s != syscall.SIGQUIT {
-				_ = child.Signal(s) // it may have ended just now
+				_ = process.Signal(s) // it may have ended just now
 			}
 		}
 	}

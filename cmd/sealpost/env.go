@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sealpost/sealpost/access/child"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
@@ -126,8 +127,8 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			who.data = payload
-			vars, left, err := childVariables(a.environ, who)
+			who.Data = payload
+			vars, left, err := child.Variables(a.environ, who)
 			if err != nil {
 				return err
 			}
@@ -162,29 +163,29 @@ func (a *app) readData(file string) (string, error) {
 
 // analysisRun reads what a child of the analysis is told, and the values to
 // mask: all but those that are the analysis' own before and after the reading.
-func (c *client) analysisRun(ctx context.Context, ref string, maskOwn bool) (analysisRun, []redact.String, error) {
+func (c *client) analysisRun(ctx context.Context, ref string, maskOwn bool) (child.Run, []redact.String, error) {
 	id, err := c.findAnalysis(ctx, ref)
 	if err != nil {
-		return analysisRun{}, nil, err
+		return child.Run{}, nil, err
 	}
-	who := analysisRun{id: id, base: c.base}
-	if who.token, err = c.tokenFor(ctx, id); err != nil {
-		return analysisRun{}, nil, err
+	who := child.Run{ID: id, Base: c.base}
+	if who.Token, err = c.tokenFor(ctx, id); err != nil {
+		return child.Run{}, nil, err
 	}
 	path := analysisPath(id) + "/environment"
 	before, err := c.ownKeys(ctx, path)
 	if err != nil {
-		return analysisRun{}, nil, err
+		return child.Run{}, nil, err
 	}
-	if err := c.call(ctx, http.MethodGet, path, nil, &who.env); err != nil {
-		return analysisRun{}, nil, err
+	if err := c.call(ctx, http.MethodGet, path, nil, &who.Env); err != nil {
+		return child.Run{}, nil, err
 	}
 	after, err := c.ownKeys(ctx, path)
 	if err != nil {
-		return analysisRun{}, nil, err
+		return child.Run{}, nil, err
 	}
-	masked := []redact.String{who.token, c.token}
-	for _, e := range who.env {
+	masked := []redact.String{who.Token, c.token}
+	for _, e := range who.Env {
 		if maskOwn || !before[e.Key] || !after[e.Key] {
 			masked = append(masked, e.Value)
 		}

@@ -1,16 +1,20 @@
-package main
+// Package child prepares what a program needs that runs as an analysis: the
+// variables of its process, and a writer that hides the values in what it
+// prints. `sealpost run` uses it, and the workers that start scripts.
+package child
 
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
-// envEntry is one key of an environment as the API gives it.
-type envEntry struct {
+// Entry is one key of an environment as the API gives it.
+type Entry struct {
 	Key   string        `json:"key"`
 	Value redact.String `json:"value"`
 }
@@ -60,18 +64,18 @@ func kept(name string) bool {
 		slices.ContainsFunc(keptEnds, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// childVariables returns the variables of the child: those of this process but
-// for its own settings, which hold its token; then what the SDKs read; then
+// Variables returns the variables of the child: those of environ but for
+// Sealpost's own settings, which hold a token; then what the SDKs read; then
 // each key of the environment that may be a variable. The others are named in
 // left, with the reason; the child finds them in T_ANALYSIS_ENV.
-func childVariables(environ []string, who analysisRun) (vars, left []string, err error) {
+func Variables(environ []string, who Run) (vars, left []string, err error) {
 	taken := map[string]bool{}
 	own := map[string]string{}
-	for _, e := range who.env {
+	for _, e := range who.Env {
 		value := e.Value.Reveal()
 		switch {
 		case !validVariable(e.Key):
-			left = append(left, fmt.Sprintf("%q is no name of a variable", clean(e.Key)))
+			left = append(left, fmt.Sprintf("%q is no name of a variable", e.Key))
 		case kept(e.Key):
 			left = append(left, e.Key+" changes how programs load or connect")
 		case strings.ContainsRune(value, 0):
@@ -94,31 +98,31 @@ func childVariables(environ []string, who analysisRun) (vars, left []string, err
 		}
 	}
 	for _, set := range []map[string]string{sdk, own} {
-		for _, name := range sorted(set) {
+		for _, name := range slices.Sorted(maps.Keys(set)) {
 			vars = append(vars, name+"="+set[name])
 		}
 	}
 	return vars, left, nil
 }
 
-// analysisRun is what a child is told.
-type analysisRun struct {
-	id    string
-	base  string // URL of the API
-	token redact.String
-	env   []envEntry
-	data  string // JSON array
+// Run is what a child is told.
+type Run struct {
+	ID    string        // of the analysis
+	Base  string        // URL of the API
+	Token redact.String // of the analysis
+	Env   []Entry
+	Data  string // JSON array
 }
 
 // sdkVariables are those that the public SDKs read: with T_ANALYSIS_CONTEXT set
 // they call the analysis once and do not listen for events.
-func (r analysisRun) sdkVariables() (map[string]string, error) {
+func (r Run) sdkVariables() (map[string]string, error) {
 	type pair struct {
 		Key   string `json:"key"`
 		Value string `json:"value"`
 	}
-	list := make([]pair, 0, len(r.env))
-	for _, e := range r.env {
+	list := make([]pair, 0, len(r.Env))
+	for _, e := range r.Env {
 		list = append(list, pair{e.Key, e.Value.Reveal()})
 	}
 	text, err := json.Marshal(list)
@@ -126,8 +130,8 @@ func (r analysisRun) sdkVariables() (map[string]string, error) {
 		return nil, fmt.Errorf("encode environment: %w", err)
 	}
 	return map[string]string{
-		"T_ANALYSIS_CONTEXT": "sealpost", "T_ANALYSIS_ID": r.id, "T_ANALYSIS_TOKEN": r.token.Reveal(),
-		"T_ANALYSIS_ENV": string(text), "T_ANALYSIS_DATA": r.data,
-		"TAGOIO_API": r.base, "TAGOIO_SSE": r.base,
+		"T_ANALYSIS_CONTEXT": "sealpost", "T_ANALYSIS_ID": r.ID, "T_ANALYSIS_TOKEN": r.Token.Reveal(),
+		"T_ANALYSIS_ENV": string(text), "T_ANALYSIS_DATA": r.Data,
+		"TAGOIO_API": r.Base, "TAGOIO_SSE": r.Base,
 	}, nil
 }

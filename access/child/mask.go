@@ -1,4 +1,4 @@
-package main
+package child
 
 import (
 	"bytes"
@@ -16,21 +16,22 @@ import (
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
-// masker writes to out what is written to it, with every spelling of the values
+// Masker writes to out what is written to it, with every spelling of the values
 // replaced by redact.Placeholder. What could be the beginning of a spelling is
 // held back until the next write or Close tells. It may be used by several
-// goroutines. Make one with newMasker.
-type masker struct {
+// goroutines. Make one with NewMasker.
+type Masker struct {
 	mu    sync.Mutex
 	out   io.Writer
-	forms *spellings
+	forms *Spellings
 	held  []byte
 }
 
-func newMasker(out io.Writer, forms *spellings) *masker { return &masker{out: out, forms: forms} }
+// NewMasker returns a masker of the spellings.
+func NewMasker(out io.Writer, forms *Spellings) *Masker { return &Masker{out: out, forms: forms} }
 
 // Write always takes all of p unless out fails.
-func (m *masker) Write(p []byte) (int, error) {
+func (m *Masker) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	text := append(m.held, p...)
@@ -43,7 +44,7 @@ func (m *masker) Write(p []byte) (int, error) {
 }
 
 // Close writes what was held back. It does not close out.
-func (m *masker) Close() error {
+func (m *Masker) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clean, _ := m.forms.mask(m.held, true)
@@ -52,18 +53,18 @@ func (m *masker) Close() error {
 	return err
 }
 
-// spellings are the texts to look for, by their first byte and the longest
+// Spellings are the texts to look for, by their first byte and the longest
 // first, so that of two that begin at one place the longer one goes. It does
-// not change after newSpellings.
-type spellings struct{ by [256][][]byte }
+// not change after NewSpellings.
+type Spellings struct{ by [256][][]byte }
 
-// newSpellings returns the ways in which programs print the values: as they
+// NewSpellings returns the ways in which programs print the values: as they
 // are, each line of them, escaped for JSON and for URLs, in hex, and in base64
 // of both alphabets at any place inside a longer encoded text. Of a value that
 // is a JSON object the texts inside count too, but for those that say where a
 // credential goes. Texts below redact.MinValue bytes are left: they occur in
 // ordinary words.
-func newSpellings(values []redact.String) *spellings {
+func NewSpellings(values []redact.String) *Spellings {
 	all := map[string]bool{}
 	for _, v := range values {
 		for _, s := range parts(v.Reveal()) {
@@ -74,7 +75,7 @@ func newSpellings(values []redact.String) *spellings {
 			}
 		}
 	}
-	s := &spellings{}
+	s := &Spellings{}
 	for form := range all {
 		s.by[form[0]] = append(s.by[form[0]], []byte(form))
 	}
@@ -154,7 +155,7 @@ func jsonText(s string, escape bool) string {
 // mask returns text with the spellings replaced, and the end of it that could
 // be the beginning of one. Nothing follows when last is true, so nothing is
 // kept then.
-func (s *spellings) mask(text []byte, last bool) (clean, rest []byte) {
+func (s *Spellings) mask(text []byte, last bool) (clean, rest []byte) {
 	clean = make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
 		n, open := s.at(text[i:])
@@ -174,7 +175,7 @@ func (s *spellings) mask(text []byte, last bool) (clean, rest []byte) {
 
 // at returns the length of the longest spelling that text begins with, 0 if
 // there is none; open is true when more text could make it a longer one.
-func (s *spellings) at(text []byte) (n int, open bool) {
+func (s *Spellings) at(text []byte) (n int, open bool) {
 	for _, form := range s.by[text[0]] {
 		if len(form) > len(text) {
 			open = open || bytes.HasPrefix(form, text)

@@ -1,17 +1,12 @@
-package main
+package child
 
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"math/rand/v2"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,10 +16,10 @@ import (
 )
 
 // written is what comes out when text is written in the given pieces.
-func written(t *testing.T, forms *spellings, pieces ...string) string {
+func written(t *testing.T, forms *Spellings, pieces ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	m := newMasker(&out, forms)
+	m := NewMasker(&out, forms)
 	for _, p := range pieces {
 		if n, err := m.Write([]byte(p)); n != len(p) || err != nil {
 			t.Fatalf("Write: got %d, %v, want %d", n, err, len(p))
@@ -40,7 +35,7 @@ func TestMaskerHidesEverySpelling(t *testing.T) {
 	const value = `hunter2 "/?"+&`
 	const mail = `{"smtp_server":"mail.example.com","username":"robot@example.com","password":"p4ssw0rd-4711"}`
 	const pem = "-----BEGIN X-----\nMIIBcanarycanary\n}\n-----END X-----\n"
-	forms := newSpellings([]redact.String{redact.New(value), redact.New(mail), redact.New(pem), redact.New("abc"), redact.New(""),
+	forms := NewSpellings([]redact.String{redact.New(value), redact.New(mail), redact.New(pem), redact.New("abc"), redact.New(""),
 		redact.New("pässwörd"), redact.New("short\n")})
 	tests := []struct{ name, text, want string }{
 		{"as it is", "a " + value + " b", "a [redacted] b"},
@@ -73,7 +68,7 @@ func TestMaskerHidesEverySpelling(t *testing.T) {
 
 func TestMaskerHidesBase64AtAnyPlace(t *testing.T) {
 	const value = "canary-4711?>~~"
-	forms := newSpellings([]redact.String{redact.New(value)})
+	forms := NewSpellings([]redact.String{redact.New(value)})
 	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
 		for before := range 4 {
 			for after := range 4 {
@@ -89,7 +84,7 @@ func TestMaskerHidesBase64AtAnyPlace(t *testing.T) {
 
 // Any way of cutting the same text into writes gives the same output.
 func TestMaskerDoesNotDependOnWriteBoundaries(t *testing.T) {
-	forms := newSpellings([]redact.String{redact.New("aaaa"), redact.New("aaaab"), redact.New("abab"), redact.New("secret-value")})
+	forms := NewSpellings([]redact.String{redact.New("aaaa"), redact.New("aaaab"), redact.New("abab"), redact.New("secret-value")})
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		var text strings.Builder
@@ -115,7 +110,7 @@ func TestMaskerDoesNotDependOnWriteBoundaries(t *testing.T) {
 
 func TestMaskerPassesOnWhatCannotBeAValue(t *testing.T) {
 	var out bytes.Buffer
-	m := newMasker(&out, newSpellings([]redact.String{redact.New("secret-value")}))
+	m := NewMasker(&out, NewSpellings([]redact.String{redact.New("secret-value")}))
 	for _, prompt := range []string{"Name: ", "ok\n"} {
 		if _, err := m.Write([]byte(prompt)); err != nil {
 			t.Fatal(err)
@@ -126,16 +121,16 @@ func TestMaskerPassesOnWhatCannotBeAValue(t *testing.T) {
 	}
 }
 
-func TestChildVariables(t *testing.T) {
-	env := []envEntry{}
+func TestVariables(t *testing.T) {
+	env := []Entry{}
 	for _, key := range []string{"MAIL", "region", "PATH", "ld_preload", "https_proxy", "NODE_OPTIONS", "PYTHONPATH", "PYTHONSTARTUP",
 		"T_ANALYSIS_TOKEN", "TAGOIO_API", "SEALPOST_TOKEN", "1ST", "A-B", "A=B", "GOOGLE_KEY", "NODE_ENV"} {
-		env = append(env, envEntry{key, redact.New("v-" + key)})
+		env = append(env, Entry{key, redact.New("v-" + key)})
 	}
-	env = append(env, envEntry{"ZERO", redact.New("a\x00b")})
-	who := analysisRun{id: "5f5a8f3351d4db99c40dea9e", base: "http://127.0.0.1:8080", token: redact.New("a-token"), env: env, data: "[]"}
+	env = append(env, Entry{"ZERO", redact.New("a\x00b")})
+	who := Run{ID: "5f5a8f3351d4db99c40dea9e", Base: "http://127.0.0.1:8080", Token: redact.New("a-token"), Env: env, Data: "[]"}
 	environ := []string{"PATH=/bin", "MAIL=old", "SEALPOST_TOKEN=spad_x", "SEALPOST_MASTER_KEY_FILE=/k", "T_ANALYSIS_DATA=old", "HOME=/h"}
-	vars, left, err := childVariables(environ, who)
+	vars, left, err := Variables(environ, who)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +147,8 @@ func TestChildVariables(t *testing.T) {
 	}
 	delete(got, "T_ANALYSIS_ENV")
 	want := map[string]string{"PATH": "/bin", "HOME": "/h", "MAIL": "v-MAIL", "region": "v-region", "GOOGLE_KEY": "v-GOOGLE_KEY",
-		"NODE_ENV": "v-NODE_ENV", "T_ANALYSIS_CONTEXT": "sealpost", "T_ANALYSIS_ID": who.id, "T_ANALYSIS_TOKEN": "a-token",
-		"T_ANALYSIS_DATA": "[]", "TAGOIO_API": who.base, "TAGOIO_SSE": who.base}
+		"NODE_ENV": "v-NODE_ENV", "T_ANALYSIS_CONTEXT": "sealpost", "T_ANALYSIS_ID": who.ID, "T_ANALYSIS_TOKEN": "a-token",
+		"T_ANALYSIS_DATA": "[]", "TAGOIO_API": who.Base, "TAGOIO_SSE": who.Base}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("variables, -got +want:\n%s", diff)
 	}
@@ -167,92 +162,13 @@ func TestChildVariables(t *testing.T) {
 	}
 }
 
-func TestRunChild(t *testing.T) {
-	noexec := filepath.Join(t.TempDir(), "noexec")
-	if err := os.WriteFile(noexec, []byte("text"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name    string
-		command []string
-		code    int
-		stdout  string
-		stderr  string
-	}{
-		{"ends well", []string{"sh", "-c", "cat; echo $X; echo $X >&2"}, 0, "input\n[redacted]\n", "[redacted]\n"},
-		{"gives its exit code", []string{"sh", "-c", "exit 7"}, 7, "", ""},
-		{"dies of a signal", []string{"sh", "-c", "kill -9 $$"}, 137, "", ""},
-		{"is not there", []string{"no-such-command-4711"}, 127, "", ""},
-		{"is not there by its path", []string{"/no/such/command"}, 127, "", ""},
-		{"cannot be executed", []string{noexec}, 126, "", ""},
-		{"leaves a child that holds the output", []string{"sh", "-c", "sleep 60 & echo gone"}, 0, "gone\n", ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var stdout, stderr bytes.Buffer
-			a := &app{stdin: strings.NewReader("input\n"), stdout: &stdout, stderr: &stderr}
-			vars := []string{"PATH=" + os.Getenv("PATH"), "X=canary-4711"}
-			err := a.runChild(tt.command, vars, []redact.String{redact.New("canary-4711")})
-			code := 0
-			if err != nil {
-				code = exitCode(err)
-			}
-			got := []any{code, stdout.String(), stderr.String()}
-			if diff := cmp.Diff(got, []any{tt.code, tt.stdout, tt.stderr}); diff != "" {
-				t.Errorf("-got +want:\n%s (error %v)", diff, err)
-			}
-		})
-	}
-}
-
-func TestForwardPassesSignalsOn(t *testing.T) {
-	for _, tt := range []struct {
-		name     string
-		terminal bool
-		signal   syscall.Signal
-		want     bool
-	}{
-		{"SIGTERM without a terminal", false, syscall.SIGTERM, true},
-		{"SIGTERM at a terminal", true, syscall.SIGTERM, true},
-		{"SIGINT without a terminal", false, syscall.SIGINT, true},
-		{"SIGINT of a terminal has come by itself", true, syscall.SIGINT, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			child := exec.Command("sleep", "60")
-			if err := child.Start(); err != nil {
-				t.Fatal(err)
-			}
-			signals, ended, done := make(chan os.Signal), make(chan struct{}), make(chan struct{})
-			go func() { defer close(done); forward(child.Process, signals, ended, tt.terminal) }()
-			signals <- tt.signal
-			if !tt.want { // it is taken in the order of the channel
-				signals <- syscall.SIGKILL
-			}
-			err := child.Wait()
-			close(ended)
-			<-done
-			exit, ok := errors.AsType[*exec.ExitError](err)
-			if !ok {
-				t.Fatalf("got %v, want it ended by a signal", err)
-			}
-			want := tt.signal
-			if !tt.want {
-				want = syscall.SIGKILL
-			}
-			if got := exit.Sys().(syscall.WaitStatus).Signal(); got != want {
-				t.Errorf("ended by: got %v, want %v", got, want)
-			}
-		})
-	}
-}
-
 func BenchmarkMasker(b *testing.B) {
 	var values []redact.String
 	for range 20 {
 		values = append(values, redact.New(strings.Repeat("x", 8)+time.Now().Format(time.RFC3339Nano)))
 	}
 	line := []byte(strings.Repeat("an ordinary line of a log, without anything to hide\n", 20))
-	m := newMasker(&discard{}, newSpellings(values))
+	m := NewMasker(&discard{}, NewSpellings(values))
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {
 		if _, err := m.Write(line); err != nil {
