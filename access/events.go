@@ -21,6 +21,7 @@ type EventKind string
 const (
 	EventRun     EventKind = "run"     // somebody started the analysis; Data is the array it gets
 	EventConsole EventKind = "console" // the analysis wrote a line; Data is a ConsoleLine
+	EventTaken   EventKind = "taken"   // a listener has the run; Analysis is the Run of its event
 )
 
 // Event is what the listeners of an analysis are told, in all processes. It
@@ -30,12 +31,17 @@ type Event struct {
 	Kind     EventKind       `json:"kind"`
 	Analysis string          `json:"analysis"` // id
 	Data     json.RawMessage `json:"data"`
+
+	// Of a run that a job started; see [Directory.Trigger].
+	Facts []Fact `json:"facts,omitempty"` // entries beside the environment
+	Why   string `json:"why,omitempty"`   // for the audit entry of the environment
+	Run   string `json:"run,omitempty"`   // whoever delivers it calls Taken
 }
 
 // Topic is what a listener wants to hear of.
 type Topic struct {
 	Kind     EventKind
-	Analysis string // id
+	Analysis string // id; the Run of an event for EventTaken
 }
 
 // ErrListeners says that there are as many listeners as there may be.

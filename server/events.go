@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -135,8 +136,15 @@ func (s *stream) respond(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
-		if s.revoked(r.Context()) || !send(s.deliver(r.Context(), ev)) {
+		if s.revoked(r.Context()) {
 			return
+		}
+		text, whole := s.deliver(r.Context(), ev)
+		if !send(text) {
+			return
+		}
+		if whole {
+			s.taken(r.Context(), ev)
 		}
 	}
 }
@@ -166,19 +174,28 @@ type consoleView struct {
 }
 
 // deliver is the event as text of the stream; a comment for the zero event, and
-// for one that cannot be delivered. Values of secrets are opened here, for one listener, and kept nowhere.
-func (s *stream) deliver(ctx context.Context, ev access.Event) string {
+// for one that cannot be delivered, which is then not whole. Values of secrets
+// are opened here, for one listener, and kept nowhere.
+func (s *stream) deliver(ctx context.Context, ev access.Event) (text string, whole bool) {
 	if ev.Kind == "" {
-		return ": ping\n\n"
+		return ": ping\n\n", false
 	}
 	text, err := s.text(ctx, ev)
 	if err == nil {
-		return text
+		return text, true
 	}
 	if ctx.Err() == nil {
 		s.api.log.WarnContext(ctx, "an event was not delivered", slog.String("analysis", ev.Analysis), slog.Any("err", err))
 	}
-	return ": not delivered\n\n"
+	return ": not delivered\n\n", false
+}
+
+// taken tells whoever started the run that the client has it. If that cannot
+// be told, the run comes again: at least once.
+func (s *stream) taken(ctx context.Context, ev access.Event) {
+	if err := s.vault.Directory.Taken(ctx, ev); err != nil && ctx.Err() == nil {
+		s.api.log.WarnContext(ctx, "a run was delivered and will come again", slog.String("analysis", ev.Analysis), slog.Any("err", err))
+	}
 }
 
 func (s *stream) text(ctx context.Context, ev access.Event) (string, error) {
@@ -189,7 +206,7 @@ func (s *stream) text(ctx context.Context, ev access.Event) (string, error) {
 		}
 		return sse(channelConsole+ev.Analysis, consoleView{Timestamp: stamp(line.At), Message: line.Message})
 	}
-	env, _, err := s.vault.Directory.Environment(ctx, ev.Analysis, secrets.Use{Actor: actor(s.who), Why: "run"})
+	env, _, err := s.vault.Directory.Environment(ctx, ev.Analysis, secrets.Use{Actor: actor(s.who), Why: cmp.Or(ev.Why, "run")})
 	if err != nil {
 		return "", err
 	}
@@ -197,7 +214,17 @@ func (s *stream) text(ctx context.Context, ev access.Event) (string, error) {
 	if len(data) == 0 {
 		data = json.RawMessage("[]")
 	}
-	return sse(channelTrigger, triggerView{Environment: reveal(env), Data: data, AnalysisID: ev.Analysis, Token: s.token.Reveal()})
+	return sse(channelTrigger, triggerView{Environment: withFacts(reveal(env), ev.Facts), Data: data, AnalysisID: ev.Analysis, Token: s.token.Reveal()})
+}
+
+// withFacts adds the facts of a run, sorted, each key once: a fact wins.
+func withFacts(env []entryView, facts []access.Fact) []entryView {
+	for _, f := range facts {
+		env = slices.DeleteFunc(env, func(e entryView) bool { return e.Key == f.Key })
+		env = append(env, entryView{Key: f.Key, Value: f.Value})
+	}
+	slices.SortFunc(env, func(a, b entryView) int { return cmp.Compare(a.Key, b.Key) })
+	return env
 }
 
 // sse is one event: JSON has no line ends, so it is one data line.
