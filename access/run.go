@@ -10,8 +10,13 @@ import (
 	"github.com/sealpost/sealpost/secrets"
 )
 
-// ErrNobodyListens says that no listener of the analysis has taken a run.
-var ErrNobodyListens = errors.New("access: nobody listens to this analysis")
+// Errors of Trigger.
+var (
+	// ErrNobodyListens says that no listener of the analysis has taken a run.
+	ErrNobodyListens = errors.New("access: nobody listens to this analysis")
+	// ErrPerhapsTaken says that a run was sent and that nobody knows its fate.
+	ErrPerhapsTaken = errors.New("access: a listener may have taken the run")
+)
 
 // takenTime is how long Trigger waits for a listener to say that it has the
 // run. A listener asks Redis twice and opens the environment before it does:
@@ -49,8 +54,7 @@ func (d *Directory) Run(ctx context.Context, use secrets.Use, id string, data js
 // nil once a listener has written the event to its client, and
 // ErrNobodyListens when none did so within takenTime. The count that PUBLISH
 // returns would not do: it counts processes, whatever they listen to, and in a
-// Redis Cluster those of one node. Other errors than those of Run may come
-// after the run was taken, too.
+// Redis Cluster those of one node. Errors: those of Run, ErrPerhapsTaken.
 func (d *Directory) Trigger(ctx context.Context, use secrets.Use, id string, start Start) error {
 	run := newRecordID()
 	answers, err := d.Listen(ctx, Topic{EventTaken, run}) // before anybody can answer
@@ -64,7 +68,7 @@ func (d *Directory) Trigger(ctx context.Context, use secrets.Use, id string, sta
 		return err
 	}
 	if err := d.tell(ctx, payload, id); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrPerhapsTaken, err)
 	}
 	wait := time.NewTimer(takenTime)
 	defer wait.Stop()
@@ -73,7 +77,7 @@ func (d *Directory) Trigger(ctx context.Context, use secrets.Use, id string, sta
 	case <-wait.C:
 		return fmt.Errorf("%w: %s", ErrNobodyListens, id)
 	case <-ctx.Done():
-		return fmt.Errorf("wait for a listener of analysis %s: %w", id, context.Cause(ctx))
+		return fmt.Errorf("%w: wait for a listener of analysis %s: %w", ErrPerhapsTaken, id, context.Cause(ctx))
 	}
 	// It runs: an error here must not start it again.
 	_ = d.MarkRun(ctx, id, d.now())
