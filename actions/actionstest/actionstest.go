@@ -25,6 +25,9 @@ type Fixture struct {
 	Job    *queue.Job // one that the peer takes
 	// Secrets are the values that the action uses; none may show anywhere.
 	Secrets []string
+	// NoSecret says that the job names no secret, so that its reply must name
+	// none either. Secrets are then what comes to the action by another way.
+	NoSecret bool
 	// Keys returns the idempotency keys of what the peer has taken, in order, one
 	// for each delivery: the Message-ID, the deduplication id.
 	Keys func() []string
@@ -77,8 +80,8 @@ func goodJob(t *testing.T, f Fixture) {
 	if reply.Certainty != queue.Accepted || reply.Stage != "done" || reply.Reason != "" || reply.Rule != "" {
 		t.Errorf("reply %+v", reply)
 	}
-	if reply.Secret == "" || reply.SecretVersion == 0 {
-		t.Errorf("the reply does not say which secret was used: %+v", reply)
+	if named := reply.Secret != "" && reply.SecretVersion != 0; named == f.NoSecret || f.NoSecret && reply.Secret != "" {
+		t.Errorf("the reply does not say which secret was used, or names one that was not: %+v", reply)
 	}
 	if got := f.Keys(); len(got) == 0 || got[0] == "" {
 		t.Errorf("the peer took %q", got)
