@@ -71,6 +71,13 @@ type Config struct {
 	// comma separated: CIDRs, addresses, host:port. Default "": none.
 	AllowNet string // SEALPOST_ALLOW_NET
 
+	// ScriptDir holds the programs of analyses that a worker starts. Default "":
+	// this process starts none.
+	ScriptDir string // SEALPOST_SCRIPT_DIR
+	// ScriptTimeout is how long such a program may run, from 1s to 1h. Default
+	// 60s, as on the public server.
+	ScriptTimeout time.Duration // SEALPOST_SCRIPT_TIMEOUT
+
 	// LogLevel is the lowest level that is logged. Default info.
 	LogLevel slog.Level // SEALPOST_LOG_LEVEL
 	// LogFormat is "json" (default) or "text".
@@ -88,6 +95,12 @@ type Config struct {
 type Roles struct {
 	Worker bool // takes jobs and does them
 	API    bool // answers HTTP
+}
+
+// Given reports whether somebody has set the setting of this name.
+func (c Config) Given(name string) bool {
+	origin := c.origins[name]
+	return origin != "" && origin != fromDefault
 }
 
 // Warnings returns what is allowed but wants a second look, one sentence each:

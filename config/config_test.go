@@ -29,6 +29,7 @@ func defaults() Config {
 		Roles: Roles{Worker: true, API: true}, Slots: 256, LaneSlots: 32, Lease: time.Minute,
 		Grace: 25 * time.Second, MaxAttempts: 12, Partitions: 1, Durability: "memory", QueueMax: 10_000_000,
 		LogRetention: 24 * time.Hour, LogLevel: slog.LevelInfo, LogFormat: "json", URL: "http://127.0.0.1:8080",
+		ScriptTimeout: time.Minute,
 	}
 }
 
@@ -89,6 +90,12 @@ func TestLoadTakesTheStrongestSource(t *testing.T) {
 			if diff := cmp.Diff(got, want, compare); diff != "" {
 				t.Errorf("Load: got - want +\n%s", diff)
 			}
+			if got.Given("SEALPOST_URL") || got.Given("SEALPOST_NO_SETTING") {
+				t.Error("Given: got true for what nobody has set")
+			}
+			if got.Slots != defaults().Slots && !got.Given("SEALPOST_SLOTS") {
+				t.Error("Given: got false for what was set")
+			}
 		})
 	}
 }
@@ -117,6 +124,7 @@ func TestLoadNamesTheRule(t *testing.T) {
 		{"url without scheme", "URL", "localhost:8080", "want http://host:port"},
 		{"url with login", "URL", "http://u:p@h", "without login"},
 		{"token with a space", "TOKEN", "a b", "want one token"},
+		{"a relative directory", "SCRIPT_DIR", "scripts", "absolute path"},
 		{"allow list", "ALLOW_NET", "10.0.0.0/8, 10.1.2.3/8", "entry 2: want a CIDR"},
 		{"secret's file is missing", "MASTER_KEY_FILE", "/does/not/exist", "SEALPOST_MASTER_KEY_FILE (environment): there is no such file"},
 		{"secret's file is a directory", "TOKEN_FILE", "/", "want a file, not a directory"},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,6 +142,14 @@ func orOff(v string) string {
 func checkPath(v string) error {
 	if strings.ContainsRune(v, 0) || strings.ContainsAny(v, "\r\n") {
 		return rule("want the path of a PEM file, not its content")
+	}
+	return nil
+}
+
+// checkDir wants a path that means the same wherever the process was started.
+func checkDir(v string) error {
+	if v != "" && (!filepath.IsAbs(v) || strings.ContainsAny(v, "\x00\r\n")) {
+		return rule("want the absolute path of a directory")
 	}
 	return nil
 }

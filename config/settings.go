@@ -101,6 +101,12 @@ func workerSettings() []Setting {
 			set:  func(c *Config, v string) (err error) { c.AllowNet, err = parseAllowNet(v); return err },
 			get:  func(c *Config) string { return c.AllowNet },
 		},
+		textSetting("SEALPOST_SCRIPT_DIR", "",
+			"Directory with the programs of analyses whose `run_on` is `tago`, which jobs of type `script` start: `<id of the analysis>`, or that with `.sh`, `.py`, `.js` or `.mjs`, executable. Whoever can write there has the secrets of this worker. Not set: this process starts none.",
+			checkDir, func(c *Config) *string { return &c.ScriptDir }),
+		durationSetting("SEALPOST_SCRIPT_TIMEOUT", "60s", time.Second, time.Hour,
+			"How long such a program may run before it gets SIGTERM, and SIGKILL 5s later. 1s to 1h.",
+			func(c *Config) *time.Duration { return &c.ScriptTimeout }),
 	}
 }
 
@@ -126,7 +132,7 @@ func accessSettings() []Setting {
 		},
 		textSetting("SEALPOST_LOG_FORMAT", "json", "`json` or `text`.",
 			oneOf("json", "text"), func(c *Config) *string { return &c.LogFormat }),
-		textSetting("SEALPOST_URL", "http://127.0.0.1:8080", "For client commands: where the API is.",
+		textSetting("SEALPOST_URL", "http://127.0.0.1:8080", "For client commands: where the API is. Scripts that a worker starts find it here too, if it is set.",
 			checkURL, func(c *Config) *string { return &c.URL }),
 		{
 			Name: "SEALPOST_TOKEN", Secret: true,

@@ -207,21 +207,8 @@ func testRegistry() *actions.Registry {
 	for _, a := range builtin.New(builtin.Deps{}) {
 		list = append(list, kindAction{a})
 	}
-	return actions.NewRegistry(append(list, scriptAction{})...)
+	return actions.NewRegistry(list...)
 }
-
-// scriptAction stands for the one that starts analyses.
-type scriptAction struct{ noteAction }
-
-func (scriptAction) Kind() string { return actions.KindScript }
-
-func (scriptAction) SecretType() secrets.Type { return "none" }
-
-func (scriptAction) Spec() actions.Spec {
-	return actions.Spec{Kind: actions.KindScript, Fields: []actions.Field{{Name: "script", Form: actions.ScriptsForm, Need: true}}}
-}
-
-func (scriptAction) Prepare(*queue.Job) (queue.Work, error) { return kindWork{actions.KindScript}, nil }
 
 func (noteAction) Spec() actions.Spec {
 	return actions.Spec{Kind: "note", Fields: []actions.Field{{Name: "text", Form: actions.TextForm, Need: true},

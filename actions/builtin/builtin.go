@@ -10,6 +10,7 @@ import (
 	"github.com/sealpost/sealpost/actions/email"
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/actions/post"
+	"github.com/sealpost/sealpost/actions/script"
 	"github.com/sealpost/sealpost/actions/sqs"
 )
 
@@ -26,13 +27,16 @@ type Deps struct {
 	Guard  *netguard.Guard // nil: the public internet only
 	Worker string          // name of this process in the audit log
 	Logger *slog.Logger    // nil: no log
+	Script script.Config   // Worker and Logger are those above
 }
 
 // New returns THE LIST. They connect to nothing before their first job.
 func New(d Deps) []actions.Action {
+	d.Script.Worker, d.Script.Logger = d.Worker, d.Logger
 	return []actions.Action{
 		email.New(email.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
 		post.New(post.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
 		sqs.New(sqs.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
+		script.New(d.Script),
 	}
 }

@@ -48,7 +48,7 @@ func hasSource(t *testing.T, dir string) bool {
 
 func TestTheListMakesARegistry(t *testing.T) {
 	r := actions.NewRegistry(New(Deps{})...)
-	if d := cmp.Diff(r.Kinds(), []string{"email-smtp", "post", "queue-sqs"}); d != "" {
+	if d := cmp.Diff(r.Kinds(), []string{"email-smtp", "post", "queue-sqs", "script"}); d != "" {
 		t.Error(d)
 	}
 	for _, typ := range []string{"smtp", "sqs"} {

@@ -146,7 +146,7 @@ func (a *app) tokenCreate() *cobra.Command {
 // knownKinds refuses a kind that no job has: a typing error would make a token
 // that is good for nothing.
 func knownKinds(kinds []string) error {
-	known := append(actions.NewRegistry(builtin.New(builtin.Deps{})...).Kinds(), actions.KindScript)
+	known := actions.NewRegistry(builtin.New(builtin.Deps{})...).Kinds()
 	for _, kind := range kinds {
 		if !slices.Contains(known, kind) {
 			return usage("--allow-kind: want one of %s", strings.Join(known, ", "))

@@ -22,6 +22,7 @@ import (
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/builtin"
 	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/actions/script"
 	"github.com/sealpost/sealpost/config"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
@@ -96,7 +97,10 @@ func newProcess(cfg config.Config, log *slog.Logger, rdb redis.UniversalClient) 
 		return nil, err
 	}
 	p := &process{cfg: cfg, log: log, rdb: rdb, name: name}
-	list := builtin.New(builtin.Deps{Vault: (*lateVault)(p), Guard: guard, Worker: name, Logger: log})
+	if err := script.CheckDir(cfg.ScriptDir); err != nil {
+		return nil, fmt.Errorf("SEALPOST_SCRIPT_DIR: %w", err)
+	}
+	list := builtin.New(builtin.Deps{Vault: (*lateVault)(p), Guard: guard, Worker: name, Logger: log, Script: p.scripts()})
 	p.actions = actions.NewRegistry(list...)
 	p.actions.UseStored((*lateVault)(p))
 	p.metrics = server.NewMetrics(build().Version, p.actions.Kinds())

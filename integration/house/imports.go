@@ -26,12 +26,7 @@ func layers() []layer {
 		{"actions/builtin", 4},
 		{"access", 3},
 		{"actions/actionstest", 3},
-		{"cmd/sealpost", 4},
-		{"server/...", 3},
-		{"actions/builtin", 3},
-		{"access", 2},
 		{"access/child", 0},
-		{"actions/actionstest", 2},
 		{"actions/netguard", 0},
 		{"actions", 1},
 		{"actions/webclient", 2}, // what HTTP senders share
