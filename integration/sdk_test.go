@@ -82,9 +82,9 @@ func TestSDKSendsByServices(t *testing.T) {
 // reportWorld makes what the script analysis.mjs reports on: an analysis, a
 // secret that a policy grants it, one that a variable of its own overrides, and
 // one that nothing grants.
-func reportWorld(s *site) (id, token string) {
+func reportWorld(s *site, flags ...string) (id, token string) {
 	s.t.Helper()
-	id, token = s.analysis("report", "--tag", "team=ops", "--var", "SHARED=of-the-analysis")
+	id, token = s.analysis("report", append(flags, "--tag", "team=ops", "--var", "SHARED=of-the-analysis")...)
 	for key, tag := range map[string]string{"GRANTED": "team=ops", "SHARED": "team=ops", "HIDDEN": "team=dev"} {
 		if err := s.Run("value-of-"+key, "secret", "put", key, "--tag", tag).Err(); err != nil {
 			s.t.Fatal(err)

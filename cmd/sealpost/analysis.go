@@ -51,7 +51,7 @@ type analysisFlags struct {
 
 func (f *analysisFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.description, "description", "", "what it is for")
-	cmd.Flags().StringVar(&f.runOn, "run-on", "external", "external or tago; an edit that changes it makes a new token")
+	cmd.Flags().StringVar(&f.runOn, "run-on", "external", "external (it listens) or tago (a worker starts it); an edit that changes it makes a new token")
 	cmd.Flags().BoolVar(&f.active, "active", true, "an inactive analysis gets no environment")
 	cmd.Flags().StringArrayVar(&f.tags, "tag", nil, "k=v, may be repeated; an edit replaces all tags")
 	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "K=V, a variable of its own, may be repeated; an edit replaces all of them")
@@ -119,7 +119,7 @@ func (a *app) analysisCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// External by default: there is no place of the server's own to run it.
+			// External by default: a worker starts scripts only if it is told where they are.
 			body["name"], body["run_on"] = args[0], f.runOn
 			var made struct {
 				ID    string        `json:"id"`
