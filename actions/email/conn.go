@@ -1,6 +1,7 @@
 package email
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -46,13 +47,14 @@ func (c *conn) command(ctx context.Context, stage string, do func() error) *fail
 func (c *conn) transact(ctx context.Context, begin func(context.Context) error, from string, to []string, raw []byte) (string, *failure) {
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
 	defer stop()
-	if limit := c.sizeLimit(); limit > 0 && int64(len(raw)) > limit {
-		return "", c.tooLarge(ctx, len(raw), limit)
+	size := wireSize(raw)
+	if limit := c.sizeLimit(); limit > 0 && int64(size) > limit {
+		return "", c.tooLarge(ctx, size, limit)
 	}
 	if err := begin(ctx); err != nil {
 		return "", c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
 	}
-	f := c.command(ctx, stageMail, func() error { return c.sc.Mail("<" + from + ">") })
+	f := c.command(ctx, stageMail, func() error { return c.sc.Mail(c.path(from, size)) })
 	if f != nil {
 		f.stale = c.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
 		return "", c.ready(f)
@@ -81,6 +83,24 @@ func (c *conn) sizeLimit() int64 {
 		return 0
 	}
 	return n
+}
+
+// wireSize is the size of a mail as SMTP counts it (RFC 1870, section 5): the
+// line end that must stand before the dot is part of it.
+func wireSize(raw []byte) int {
+	if bytes.HasSuffix(raw, []byte("\r\n")) {
+		return len(raw)
+	}
+	return len(raw) + 2
+}
+
+// path is the sender for MAIL, with the size of the mail where the server takes
+// it: a server without room then says so before the text (RFC 1870, section 4).
+func (c *conn) path(from string, size int) string {
+	if ok, _ := c.sc.Extension("SIZE"); !ok {
+		return "<" + from + ">"
+	}
+	return fmt.Sprintf("<%s> SIZE=%d", from, size)
 }
 
 // tooLarge is the failure of a mail over the server's limit. Nothing was sent,

@@ -1,14 +1,11 @@
 package email
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
-	"path"
 	"strings"
 
 	"github.com/sealpost/sealpost/actions"
@@ -16,10 +13,6 @@ import (
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
-
-// maxFileName is the longest name of an attachment in bytes; file systems take
-// 255.
-const maxFileName = 255
 
 // directRequest is a mail that an analysis sends with a credential of its own.
 // Other fields are ignored, as the clients that send them expect.
@@ -141,34 +134,23 @@ type asIs struct{}
 // Fill returns the text.
 func (asIs) Fill(text string, _ actions.Place) (string, error) { return text, nil }
 
-// file is an attachment, ready to go.
-type file struct {
-	name, media string
-	content     []byte
-}
-
-// file checks the attachment and decodes it.
+// file checks the attachment and decodes it. A type that is none, such as
+// "text", counts as absent: the clients that exist send such.
 func (d *directFile) file() (file, error) {
-	if err := actions.CheckLine(d.FileName); err != nil {
-		return file{}, fmt.Errorf("filename: %w", err)
-	}
-	if d.FileName == "" || len(d.FileName) > maxFileName || strings.ContainsAny(d.FileName, `/\`) {
-		return file{}, fmt.Errorf("filename: want a name without / and \\, of at most %d bytes", maxFileName)
-	}
-	f := file{name: d.FileName, media: mime.TypeByExtension(path.Ext(d.FileName)), content: []byte(d.Archive)}
+	content := []byte(d.Archive)
 	if strings.EqualFold(d.Type, "base64") {
 		var err error
-		if f.content, err = base64.StdEncoding.DecodeString(d.Archive); err != nil {
+		if content, err = base64.StdEncoding.DecodeString(d.Archive); err != nil {
 			return file{}, errors.New("archive: is not base64")
 		}
-	} else if media, _, err := mime.ParseMediaType(d.Type); err == nil && strings.Contains(media, "/") {
-		f.media = media
 	}
-	if f.media == "" {
-		f.media = "application/octet-stream"
+	media, err := mediaType(d.Type)
+	if err != nil {
+		media = ""
 	}
-	if len(bytes.TrimSpace(f.content)) == 0 {
-		return file{}, errors.New("archive: is empty")
+	f, err := newFile(d.FileName, media, content)
+	if errors.Is(err, errEmptyFile) {
+		return file{}, fmt.Errorf("archive: %w", err)
 	}
-	return f, nil
+	return f, err
 }

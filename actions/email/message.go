@@ -47,33 +47,52 @@ func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]
 		m.AddAlternativeString(mail.TypeTextHTML, pl.html)
 	}
 	for _, f := range pl.files {
-		if err := m.AttachReader(f.name, bytes.NewReader(f.content), mail.WithFileContentType(mail.ContentType(f.media))); err != nil {
+		if err := f.attach(m); err != nil {
 			return nil, errors.New("build mail: the attachment cannot be written")
 		}
 	}
+	pl.addHeaders(m)
 	var b bytes.Buffer
-	b.Grow(1024 + 2*(len(pl.text)+len(pl.html)))
+	b.Grow(1024 + 2*(len(pl.text)+len(pl.html)) + size(pl.files))
 	if _, err := m.WriteTo(&b); err != nil {
 		return nil, errors.New("build mail: the mail cannot be written") // err may hold addresses
 	}
 	return b.Bytes(), nil
 }
 
-// literal returns a subject that reads as it stands. go-mail encodes what is not
+// addHeaders adds what the job asks for beside the usual headers.
+func (pl *plan) addHeaders(m *mail.Msg) {
+	for _, h := range pl.headers {
+		m.SetGenHeader(mail.Header(h.name), h.value)
+	}
+	if len(pl.unsubscribe) == 0 {
+		return
+	}
+	uris := make([]string, len(pl.unsubscribe))
+	for i, uri := range pl.unsubscribe {
+		uris[i] = "<" + uri + ">"
+	}
+	m.SetGenHeader(mail.HeaderListUnsubscribe, uris...) // with ", " between
+	if pl.oneClick {
+		m.SetGenHeader(mail.HeaderListUnsubscribePost, "List-Unsubscribe=One-Click")
+	}
+}
+
+// literal returns a free text for a header that reads as it stands. go-mail encodes what is not
 // ASCII; text that looks like an encoded word would pass and be decoded by the
 // reader, so it is encoded here.
-func literal(subject string) string {
-	if !strings.Contains(subject, "=?") {
-		return subject
+func literal(value string) string {
+	if !strings.Contains(value, "=?") {
+		return value
 	}
 	var words []string
-	for len(subject) > 0 {
-		n := min(maxWord, len(subject))
-		for n < len(subject) && !utf8.RuneStart(subject[n]) {
+	for len(value) > 0 {
+		n := min(maxWord, len(value))
+		for n < len(value) && !utf8.RuneStart(value[n]) {
 			n--
 		}
-		words = append(words, "=?utf-8?b?"+base64.StdEncoding.EncodeToString([]byte(subject[:n]))+"?=")
-		subject = subject[n:]
+		words = append(words, "=?utf-8?b?"+base64.StdEncoding.EncodeToString([]byte(value[:n]))+"?=")
+		value = value[n:]
 	}
 	return strings.Join(words, " ")
 }

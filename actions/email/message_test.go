@@ -2,12 +2,14 @@ package email
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +26,9 @@ type parsed struct {
 	From, To, Cc, ReplyTo    string
 	Subject, MessageID, Date string
 	Text, HTML               string
+	Files                    []file
+	Added                    []header // headers that the job asked for
+	Unsubscribe, Post        string
 	lines                    int
 	longest                  int
 	bare                     bool // a CR or LF alone
@@ -49,7 +54,18 @@ func parse(t testing.TB, raw []byte) parsed {
 		t.Fatalf("subject: %v", err)
 	}
 	p.MessageID, p.Date = m.Header.Get("Message-Id"), m.Header.Get("Date")
-	p.body(t, m.Header.Get("Content-Type"), m.Header.Get("Content-Transfer-Encoding"), m.Body)
+	p.Unsubscribe, p.Post = m.Header.Get("List-Unsubscribe"), m.Header.Get("List-Unsubscribe-Post")
+	for _, name := range p.Headers {
+		if slices.Contains(usualHeaders, name) || strings.HasPrefix(name, "List-Unsubscribe") {
+			continue
+		}
+		value, err := dec.DecodeHeader(m.Header.Get(name))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		p.Added = append(p.Added, header{name, value})
+	}
+	p.body(t, textproto.MIMEHeader(m.Header), m.Body)
 	for line := range strings.SplitSeq(string(raw), "\r\n") {
 		p.lines++
 		p.longest = max(p.longest, len(line))
@@ -79,14 +95,18 @@ func format(addresses []*mail.Address) string {
 	return strings.Join(out, "|")
 }
 
-// body reads a text or the parts of an alternative.
-func (p *parsed) body(t testing.TB, contentType, encoding string, r io.Reader) {
+// usualHeaders are those that a mail can have without being asked for more.
+var usualHeaders = []string{"Cc", "Content-Transfer-Encoding", "Content-Type", "Date", "Dkim-Signature", "From", "Message-Id", "Mime-Version", "Reply-To", "Subject", "To"}
+
+// body reads a text, a file, or the parts of a multipart.
+func (p *parsed) body(t testing.TB, h textproto.MIMEHeader, r io.Reader) {
 	t.Helper()
+	contentType, encoding := h.Get("Content-Type"), h.Get("Content-Transfer-Encoding")
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		t.Fatalf("content type %q: %v", contentType, err)
 	}
-	if kind == "multipart/alternative" {
+	if strings.HasPrefix(kind, "multipart/") {
 		parts := multipart.NewReader(r, params["boundary"])
 		for {
 			part, err := parts.NextRawPart()
@@ -96,8 +116,20 @@ func (p *parsed) body(t testing.TB, contentType, encoding string, r io.Reader) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.body(t, part.Header.Get("Content-Type"), part.Header.Get("Content-Transfer-Encoding"), part)
+			p.body(t, part.Header, part)
 		}
+	}
+	if text := h.Get("Content-Disposition"); text != "" {
+		disposition, params, err := mime.ParseMediaType(text)
+		if err != nil || disposition != "attachment" || encoding != "base64" {
+			t.Fatalf("disposition %q, encoding %q: %v", text, encoding, err)
+		}
+		content, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Files = append(p.Files, file{params["filename"], contentType, content})
+		return
 	}
 	if encoding != "quoted-printable" {
 		t.Fatalf("encoding %q", encoding)
@@ -173,7 +205,7 @@ func TestMailsAreBuiltAsPlanned(t *testing.T) {
 			slices.Sort(tt.want.Headers)
 			tt.want.Date = "Mon, 23 Nov 2026 10:00:00 +0000"
 			tt.want.MessageID = got.MessageID
-			if d := cmp.Diff(got, tt.want, cmp.AllowUnexported(parsed{})); d != "" {
+			if d := cmp.Diff(got, tt.want, cmp.AllowUnexported(parsed{}, file{}, header{})); d != "" {
 				t.Errorf("%s\n%s", d, raw)
 			}
 			if !strings.HasPrefix(got.MessageID, "<order-4711.") || !strings.HasSuffix(got.MessageID, "@sender.test>") {
@@ -194,7 +226,8 @@ func TestBadMailsAreRefusedByField(t *testing.T) {
 		{"no recipient", fields{"to": nil}, "no recipient"},
 		{"only separators", fields{"to": " ;,, "}, "no recipient"},
 		{"no text", fields{"message": nil}, "no text"},
-		{"an unknown field", fields{"attachments": "canary"}, `unknown field "attachments"`},
+		{"an unknown field", fields{"attachment": "canary"}, `unknown field "attachment"`},
+		{"a file in place of a list", fields{"attachments": "canary"}, `"attachments": want an array, got a text`},
 		{"a list of recipients", fields{"to": []string{"canary@x.test"}}, `field "to": want a text, got an array`},
 		{"no address", fields{"to": "canary"}, `field "to": address 1: is not a mail address`},
 		{"the second is none", fields{"cc": "a@x.test,canary"}, `field "cc": address 2`},

@@ -1,6 +1,7 @@
 package email
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -26,6 +27,17 @@ type Params struct {
 	Subject string `json:"subject"` // may hold message variables, as the next two
 	Message string `json:"message"` // plain text
 	HTML    string `json:"html"`    // with Message: both, as alternatives
+
+	Attachments []json.RawMessage          `json:"attachments"` // each an [Attachment]
+	Headers     map[string]json.RawMessage `json:"headers"`     // further headers, see checkHeaderName; values may hold message variables
+
+	// ListUnsubscribe are https: and mailto: URIs, an array or one text, which
+	// may hold message variables (RFC 2369).
+	ListUnsubscribe texts `json:"list_unsubscribe"`
+	// ListUnsubscribePost says that a POST to the first https one unsubscribes
+	// (RFC 8058). It is true unless the job says otherwise, and counts only if
+	// there is an https one.
+	ListUnsubscribePost bool `json:"list_unsubscribe_post"`
 }
 
 // plan is a checked mail: what will be sent, but for the sender where that
@@ -37,11 +49,14 @@ type plan struct {
 	to, cc, bcc, replyTo []*mail.Address
 	subject, text, html  string
 	files                []file
+	headers              []header
+	unsubscribe          []string // URIs
+	oneClick             bool
 }
 
 // decode reads and checks the action of a job. Its errors are permanent.
 func decode(job *queue.Job) (*plan, error) {
-	var p Params
+	p := Params{ListUnsubscribePost: true}
 	if err := actions.Decode(Kind, job.Action, &p); err != nil {
 		return nil, err
 	}
@@ -66,7 +81,18 @@ func (p *Params) plan(job *queue.Job) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pl, pl.fill(p, vars)
+	if err := pl.fill(p, vars); err != nil {
+		return nil, err
+	}
+	if pl.headers, err = fillHeaders(p.Headers, vars); err != nil {
+		return nil, err
+	}
+	if pl.unsubscribe, pl.oneClick, err = fillUnsubscribe(p.ListUnsubscribe, vars); err != nil {
+		return nil, err
+	}
+	pl.oneClick = pl.oneClick && p.ListUnsubscribePost
+	pl.files, err = readFiles(p.Attachments)
+	return pl, err
 }
 
 // addresses checks the sender and the recipients.

@@ -278,6 +278,23 @@ func TestMailsOverTheServersLimitAreNotSent(t *testing.T) {
 	}
 }
 
+func TestServersThatAskAreToldTheSize(t *testing.T) {
+	for offered, told := range map[string]bool{"": false, "250-SIZE\r\n": true, "250-SIZE 0\r\n": true, "250-SIZE 100000\r\n": true, "250-SIZE lots\r\n": true} {
+		f := goodFake(t, map[string]string{"ehlo2": "250-fake\r\n" + offered + "250 AUTH PLAIN"})
+		a := action(t, vaultFor(t, f.ln.Addr().String(), f.ca.PEM()), 0)
+		if _, err := do(t, a, job(t, "1", nil)); err != nil {
+			t.Fatal(err)
+		}
+		_, inner := f.heard()
+		_, after, _ := strings.Cut(inner, "\r\nDATA\r\n")
+		text, _, _ := strings.Cut(after, "\r\n.\r\n")
+		want := fmt.Sprintf("MAIL FROM:<mailer@sender.test> SIZE=%d\r\n", len(text)+2)
+		if got := strings.Contains(inner, want); got != told {
+			t.Errorf("offered %q: %q is in it: %v, want %v\n%s", offered, want, got, told, inner)
+		}
+	}
+}
+
 func TestOwnPaceHandsJobsBack(t *testing.T) {
 	_, v := startSink(t, nil)
 	v.login.MessagesPerSecond = 0.01
