@@ -94,9 +94,13 @@ func TestKindsAndSecretsOutsideOfTheScopeAreRefused(t *testing.T) {
 	n := newSite(t).senders()
 	id := n.put("MAIL", smtpValue)
 	n.put("OTHER", smtpValue)
+	n.put("SIGN", "the text of a key")
 	n.put("QUEUE", sqsValue)
 	queueJob := `{"action":{"type":"queue-sqs","sqs_secret":"QUEUE"},"data":[{"variable":"v","value":1}]}`
 	mail := func(secret string) string { return mailJob(t, map[string]any{"smtp_secret": secret}) }
+	signedBy := func(secret string) string {
+		return mailJob(t, map[string]any{"smtp_secret": "MAIL", "dkim_domain": "example.com", "dkim_selector": "s1", "dkim_secret": secret})
+	}
 	kinds, secretKey, secretID := access.Scopes{Kinds: []string{"email-smtp"}}, access.Scopes{Secrets: []string{"mail"}}, access.Scopes{Secrets: []string{id}}
 	all := access.Scopes{Kinds: []string{"email-smtp"}, Secrets: []string{"MAIL"}, Domains: []string{"example.com"}}
 	for _, tt := range []struct {
@@ -117,6 +121,8 @@ func TestKindsAndSecretsOutsideOfTheScopeAreRefused(t *testing.T) {
 		{"another key, allowed by id", secretID, mail("OTHER"), 403, "may use only the secrets " + id},
 		{"another type's secret", secretKey, queueJob, 403, "may use only the secrets MAIL"},
 		{"a secret that is not there says no more", secretKey, mail("NOTHING"), 403, "may use only the secrets MAIL"},
+		{"a second secret of the scope", access.Scopes{Secrets: []string{"MAIL", "SIGN"}}, signedBy("SIGN"), 200, ""},
+		{"a second secret outside of it", secretKey, signedBy("SIGN"), 403, "may use only the secrets MAIL"},
 		{"no scope of domains touches a queue", access.Scopes{Domains: []string{"example.com"}}, queueJob, 200, ""},
 		{"all three", all, mail("MAIL"), 200, ""},
 		{"a batch with a bad one", all, "[" + mail("MAIL") + "," + mail("OTHER") + "," + mail("MAIL") + "]", 403, "job 1: the token may use only"},

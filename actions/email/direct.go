@@ -86,7 +86,7 @@ func (w *work) handOver(ctx context.Context, c *conn, login secrets.SMTP) (strin
 	if err != nil {
 		return "", c.fail(ctx, stageParams, err)
 	}
-	raw, err := w.plan.render(actions.NewDirectJob(), from, w.action.now())
+	raw, err := w.plan.render(actions.NewDirectJob(), from, w.action.now(), nil)
 	if err != nil {
 		return "", c.fail(ctx, stageParams, err)
 	}

@@ -20,6 +20,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
+
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/queue"
@@ -40,6 +42,9 @@ type Vault interface {
 	Lookup(ctx context.Context, ref string) (secrets.Ref, error)
 	// OpenSMTP unseals it. The sender calls it only to make a connection.
 	OpenSMTP(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SMTP, error)
+	// OpenText unseals a secret that holds the key of a DKIM signature. It is
+	// called for each mail that is signed.
+	OpenText(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.Text, error)
 }
 
 // Config is what an [Action] needs.
@@ -128,11 +133,16 @@ func (w *work) Kind() string { return Kind }
 // Lane is kind and secret: jobs for one server share its slots.
 func (w *work) Lane() string { return Kind + "/" + w.plan.secret }
 
-// SecretRefs returns the id or key of the secret that the job names.
-func (w *work) SecretRefs() []string { return []string{w.plan.secret} }
-
 // Actions returns nil: it starts none.
 func (w *work) Actions() []string { return nil }
+
+// SecretRefs returns the ids or keys of all secrets that the job names.
+func (w *work) SecretRefs() []string {
+	if w.plan.dkim.secret == "" {
+		return []string{w.plan.secret}
+	}
+	return []string{w.plan.secret, w.plan.dkim.secret}
+}
 
 // Recipients returns whom the mail goes to: to, cc and bcc.
 func (w *work) Recipients() []string { return w.plan.envelope() }
@@ -153,12 +163,21 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 		return actions.SecretError(w.plan.secret, secrets.TypeSMTP, err)
 	}
 	use := secrets.Use{Actor: "worker " + w.action.cfg.Worker, Why: "job " + c.Job.ID}
+	key, err := w.findKey(ctx)
+	if err != nil {
+		return w.refused(ref, err)
+	}
 	for redial := 0; ; redial++ {
 		conn, err := w.action.pool.get(ctx, ref, use, redial > 0)
 		if err != nil {
 			return w.refused(ref, err)
 		}
-		text, failed := w.send(ctx, c, conn)
+		by, err := w.openKey(ctx, key, use)
+		if err != nil {
+			conn.release(nil)
+			return w.refused(ref, err)
+		}
+		text, failed := w.send(ctx, c, conn, by)
 		conn.release(failed)
 		if failed == nil {
 			return accepted(conn.account.ref, text), nil
@@ -171,12 +190,12 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 }
 
 // send builds the mail for this sender and hands it over.
-func (w *work) send(ctx context.Context, c *queue.Claim, conn *conn) (string, *failure) {
+func (w *work) send(ctx context.Context, c *queue.Claim, conn *conn, by *dkim.SignOptions) (string, *failure) {
 	from, err := w.plan.sender(conn.account.sender)
 	if err != nil {
 		return "", conn.fail(ctx, stageParams, err)
 	}
-	raw, err := w.plan.render(c.Job, from, w.action.now())
+	raw, err := w.plan.render(c.Job, from, w.action.now(), by)
 	if err != nil {
 		return "", conn.fail(ctx, stageParams, err)
 	}
@@ -193,6 +212,9 @@ func accepted(ref secrets.Ref, text string) queue.Reply {
 
 // refused turns what went wrong into the outcome of the job.
 func (w *work) refused(ref secrets.Ref, err error) (queue.Reply, error) {
+	if bad, ok := errors.AsType[*keyError](err); ok {
+		return w.badKey(ref, bad)
+	}
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		if errors.Is(err, errBusy) {

@@ -24,21 +24,44 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // password is the canary of all tests here.
 const password = "canary-Passw0rd!"
 
-// vault holds one secret and counts how often it was opened.
+// vault holds one login and some texts, and counts how often it was opened.
 type vault struct {
-	mu    sync.Mutex
-	login secrets.SMTP
-	err   error
-	opens int
+	mu      sync.Mutex
+	login   secrets.SMTP
+	err     error
+	opens   int
+	texts   []secrets.Text
+	textErr error
+	keys    int // texts that were opened
 }
 
 func (v *vault) Lookup(_ context.Context, ref string) (secrets.Ref, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for _, text := range v.texts {
+		if ref == text.Ref.ID || ref == text.Ref.Key {
+			return text.Ref, nil
+		}
+	}
 	if ref != v.login.Ref.ID && ref != v.login.Ref.Key {
 		return secrets.Ref{}, secrets.ErrNotFound
 	}
 	return v.login.Ref, nil
+}
+
+func (v *vault) OpenText(_ context.Context, ref secrets.Ref, use secrets.Use) (secrets.Text, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keys++
+	if use.Actor == "" || use.Why == "" {
+		return secrets.Text{}, fmt.Errorf("open without saying why: %+v", use)
+	}
+	for _, text := range v.texts {
+		if ref == text.Ref {
+			return text, v.textErr
+		}
+	}
+	return secrets.Text{}, secrets.ErrNotFound
 }
 
 func (v *vault) OpenSMTP(_ context.Context, ref secrets.Ref, use secrets.Use) (secrets.SMTP, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/emersion/go-msgauth/dkim"
 	"github.com/wneessen/go-mail"
 
 	"github.com/sealpost/sealpost/queue"
@@ -19,8 +20,8 @@ import (
 
 // render builds the whole mail in memory. go-mail writes straight to a
 // connection otherwise, and an error halfway then ends a cut mail with a dot
-// that the server takes for the end: it would be delivered.
-func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]byte, error) {
+// that the server takes for the end: it would be delivered. by may be nil.
+func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time, by *dkim.SignOptions) ([]byte, error) {
 	m := mail.NewMsg(mail.WithNoDefaultUserAgent(), mail.WithCharset(mail.CharsetUTF8), mail.WithEncoding(mail.EncodingQP))
 	m.FromMailAddress(from)
 	if len(pl.to) > 0 {
@@ -57,7 +58,10 @@ func (pl *plan) render(job *queue.Job, from *netmail.Address, now time.Time) ([]
 	if _, err := m.WriteTo(&b); err != nil {
 		return nil, errors.New("build mail: the mail cannot be written") // err may hold addresses
 	}
-	return b.Bytes(), nil
+	if by == nil {
+		return b.Bytes(), nil
+	}
+	return sign(b.Bytes(), by)
 }
 
 // addHeaders adds what the job asks for beside the usual headers.

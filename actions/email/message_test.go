@@ -156,7 +156,7 @@ func build(t testing.TB, j *queue.Job) (*plan, []byte, error) {
 	if err != nil {
 		t.Fatalf("sender: %v", err)
 	}
-	raw, err := pl.render(j, from, time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))
+	raw, err := pl.render(j, from, time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), nil)
 	if err != nil {
 		t.Fatalf("render: %v", err)
 	}

@@ -38,6 +38,11 @@ type Params struct {
 	// (RFC 8058). It is true unless the job says otherwise, and counts only if
 	// there is an https one.
 	ListUnsubscribePost bool `json:"list_unsubscribe_post"`
+
+	// The next three sign the mail; all or none of them.
+	DKIMDomain   string `json:"dkim_domain"`
+	DKIMSelector string `json:"dkim_selector"`
+	DKIMSecret   string `json:"dkim_secret"` // id or key of a text secret that holds a private key in PEM
 }
 
 // plan is a checked mail: what will be sent, but for the sender where that
@@ -52,6 +57,7 @@ type plan struct {
 	headers              []header
 	unsubscribe          []string // URIs
 	oneClick             bool
+	dkim                 signature
 }
 
 // decode reads and checks the action of a job. Its errors are permanent.
@@ -77,6 +83,9 @@ func (p *Params) plan(job *queue.Job) (*plan, error) {
 		return nil, err
 	}
 	pl.secret = p.Secret
+	if pl.dkim, err = p.readDKIM(); err != nil {
+		return nil, err
+	}
 	vars, err := actions.JobVariables(job)
 	if err != nil {
 		return nil, err

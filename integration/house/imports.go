@@ -67,6 +67,7 @@ func restricted() []struct{ module, only, why string } {
 		{"github.com/prometheus/", "server", "metrics live there"},
 		{"github.com/tink-crypto/", "secrets", "all cryptography of values lives there"},
 		{"github.com/wneessen/go-mail", "actions/email", "mail is sent there"},
+		{"github.com/emersion/go-msgauth", "actions/email", "mail is signed there"},
 		{"github.com/aws/", "actions/sqs", "SQS is spoken there"},
 		{"github.com/hashicorp/go-retryablehttp", "actions/webclient", "requests of senders are made there"},
 		{"github.com/robfig/cron", "actions/", "expressions are parsed there, and due times are ours"},
