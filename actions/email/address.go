@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/mail"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/sealpost/sealpost/actions"
 )
@@ -77,7 +80,9 @@ func parseAddress(s string) (*mail.Address, error) {
 	if at < 0 {
 		return nil, errors.New("has no @")
 	}
-	local, domain := a.Address[:at], a.Address[at+1:]
+	// One spelling for one name (RFC 6532, section 3.1): keyboards and file
+	// systems decompose letters, and mailboxes are not registered so. ASCII stays.
+	local, domain := norm.NFC.String(a.Address[:at]), a.Address[at+1:]
 	if err := checkLocal(local); err != nil {
 		return nil, err
 	}
@@ -109,9 +114,12 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkLocal takes dot-atoms only (RFC 5322, section 3.2.3). A quoted local
-// part can carry blanks and so SMTP parameters ("x> NOTIFY=NEVER "@b.test), and
-// no provider hands one out.
+// checkLocal takes dot-atoms only (RFC 5322, section 3.2.3; RFC 6531, section
+// 3.3). A quoted local part can carry blanks and so SMTP parameters ("x>
+// NOTIFY=NEVER "@b.test), and no provider hands one out. Beyond ASCII it takes
+// what can be seen: no control characters, no blanks, and none of the characters
+// that turn the direction of writing, with which an address can look like
+// another.
 func checkLocal(local string) error {
 	if len(local) > maxLocal {
 		return fmt.Errorf("has more than %d bytes before the @", maxLocal)
@@ -122,14 +130,19 @@ func checkLocal(local string) error {
 		}
 		for _, r := range atom {
 			switch {
-			case r >= 0x80:
-				return errors.New("has a letter outside ASCII before the @, which needs SMTPUTF8 and is not supported")
-			case !isAtom(byte(r)):
+			case r >= utf8.RuneSelf && !unicode.IsPrint(r):
+				return errors.New("has a character before the @ that cannot be seen")
+			case r < utf8.RuneSelf && !isAtom(byte(r)):
 				return errors.New("has a quoted or forbidden character before the @")
 			}
 		}
 	}
 	return nil
+}
+
+// isASCII reports whether s needs no SMTPUTF8.
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // isAtom reports whether c is atext of RFC 5322.

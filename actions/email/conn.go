@@ -41,37 +41,69 @@ func (c *conn) command(ctx context.Context, stage string, do func() error) *fail
 	return nil
 }
 
-// transact hands one mail over and returns the server's words. begin is called
-// before MAIL and before the text: no step after it can be taken back. On a
-// failure the connection is left ready for the next mail unless it is broken.
-func (c *conn) transact(ctx context.Context, begin func(context.Context) error, from string, to []string, raw []byte) (string, *failure) {
+// letter is one mail and who is to get it.
+type letter struct {
+	from  string
+	to    []recipient
+	raw   []byte
+	utf8  bool // an address has letters outside ASCII
+	whole bool // all recipients or nobody
+}
+
+// transact hands one mail over and says what became of its recipients. begin is
+// called before MAIL and before the text: no step after it can be taken back. On
+// a failure nobody got the mail, and the connection is left ready for the next
+// one unless it is broken. A failure with a delivery is that of recipients.
+func (c *conn) transact(ctx context.Context, begin func(context.Context) error, l *letter) (delivery, *failure) {
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
 	defer stop()
-	size := wireSize(raw)
-	if limit := c.sizeLimit(); limit > 0 && int64(size) > limit {
-		return "", c.tooLarge(ctx, size, limit)
+	if f := c.fits(ctx, l); f != nil {
+		return delivery{}, f
 	}
 	if err := begin(ctx); err != nil {
-		return "", c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
+		return delivery{}, c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
 	}
-	f := c.command(ctx, stageMail, func() error { return c.sc.Mail(c.path(from, size)) })
+	c.sc.SkipSMTPUTF8(!l.utf8) // a server further on may lack it
+	f := c.command(ctx, stageMail, func() error { return c.sc.Mail(c.path(l.from, wireSize(l.raw))) })
 	if f != nil {
 		f.stale = c.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
-		return "", c.ready(f)
+		return delivery{}, c.ready(f)
 	}
-	if f := c.recipients(ctx, to); f != nil {
-		return "", c.ready(f)
+	d, f := c.recipients(ctx, l)
+	if f != nil {
+		return delivery{}, c.ready(f)
 	}
-	text, f := c.text(ctx, begin, raw)
+	if worst := d.worst(l.whole); worst != nil && (l.whole || len(d.taken) == 0) {
+		return d, c.ready(worst)
+	}
+	d.text, f = c.text(ctx, begin, l.raw)
 	if f != nil {
 		// After the text nothing is left to take back; before it, RSET.
 		if f.answer.Stage == stageData {
-			return "", c.ready(f)
+			f = c.ready(f)
 		}
-		return "", f
+		return delivery{}, f
 	}
 	c.sent++
-	return text, nil
+	return d, nil
+}
+
+// fits refuses what the server has said it does not take. Nothing was sent then,
+// and the connection stays good.
+func (c *conn) fits(ctx context.Context, l *letter) *failure {
+	size := int64(wireSize(l.raw))
+	if limit := c.sizeLimit(); limit > 0 && size > limit {
+		f := c.fail(ctx, stageMail, errTooLarge)
+		f.text = fmt.Sprintf("%s: %d bytes, limit %d", errTooLarge, size, limit)
+		f.broken = false
+		return f
+	}
+	if offered, _ := c.sc.Extension("SMTPUTF8"); l.utf8 && !offered {
+		f := c.fail(ctx, stageMail, errNoUTF8)
+		f.broken = false
+		return f
+	}
+	return nil
 }
 
 // sizeLimit returns the largest mail that the server said it takes, 0 if it
@@ -101,40 +133,6 @@ func (c *conn) path(from string, size int) string {
 		return "<" + from + ">"
 	}
 	return fmt.Sprintf("<%s> SIZE=%d", from, size)
-}
-
-// tooLarge is the failure of a mail over the server's limit. Nothing was sent,
-// and the connection stays good.
-func (c *conn) tooLarge(ctx context.Context, size int, limit int64) *failure {
-	f := c.fail(ctx, stageMail, errTooLarge)
-	f.text = fmt.Sprintf("%s: %d bytes, limit %d", errTooLarge, size, limit)
-	f.broken = false
-	return f
-}
-
-// recipients names all recipients. One that is refused ends the mail for all:
-// nobody gets it, and the job says why. The worst answer decides, which is the
-// first that is for good.
-func (c *conn) recipients(ctx context.Context, to []string) *failure {
-	var worst *failure
-	refused := 0
-	for _, address := range to {
-		f := c.command(ctx, stageRcpt, func() error { return c.sc.Rcpt("<" + address + ">") })
-		if f == nil {
-			continue
-		}
-		if f.broken {
-			return f
-		}
-		refused++
-		if worst == nil || worst.answer.Code < 500 && f.answer.Code >= 500 {
-			worst = f
-		}
-	}
-	if worst != nil && len(to) > 1 {
-		worst.text = redact.Scrub(fmt.Sprintf("%d of %d recipients refused: %s", refused, len(to), worst.text))
-	}
-	return worst
 }
 
 // text sends DATA, the mail and its dot. An error up to the dot leaves the mail

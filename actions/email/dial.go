@@ -157,7 +157,6 @@ func (d *dialing) client(c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	sc.SkipSMTPUTF8(true) // our addresses are ASCII; a downstream server may lack it
 	d.sc = sc
 	return nil
 }

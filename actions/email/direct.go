@@ -65,7 +65,7 @@ func (w *work) direct(ctx context.Context, login secrets.SMTP) (queue.Reply, err
 	if err != nil {
 		return w.refused(secrets.Ref{}, err)
 	}
-	text, failed := w.handOver(ctx, c, login)
+	d, failed := w.handOver(ctx, c, login)
 	if failed != nil && failed.broken {
 		_ = c.raw.Close() // not even a QUIT: in the middle of a text that would end it
 	} else {
@@ -74,24 +74,27 @@ func (w *work) direct(ctx context.Context, login secrets.SMTP) (queue.Reply, err
 	if failed != nil {
 		return w.refused(secrets.Ref{}, failed)
 	}
-	return accepted(secrets.Ref{}, text), nil
+	return accepted(secrets.Ref{}, d.text), nil
 }
 
-func (w *work) handOver(ctx context.Context, c *conn, login secrets.SMTP) (string, *failure) {
+// handOver sends the mail to all recipients or to none: there is no second
+// attempt that could do the rest.
+func (w *work) handOver(ctx context.Context, c *conn, login secrets.SMTP) (delivery, *failure) {
 	own := login.From
 	if own == "" {
 		own = login.Username
 	}
-	from, err := w.plan.sender(own)
+	l, err := w.letter(actions.NewDirectJob(), own, w.plan.recipients(), nil)
 	if err != nil {
-		return "", c.fail(ctx, stageParams, err)
+		return delivery{}, c.fail(ctx, stageParams, err)
 	}
-	raw, err := w.plan.render(actions.NewDirectJob(), from, w.action.now(), nil)
-	if err != nil {
-		return "", c.fail(ctx, stageParams, err)
-	}
+	l.whole = true
 	begin := func(context.Context) error { return nil } // nobody else has this mail
-	return c.transact(ctx, begin, from.Address, w.plan.envelope(), raw)
+	d, failed := c.transact(ctx, begin, l)
+	if n := len(d.refused) + len(d.later) + len(d.rest); failed != nil && n > 0 && len(l.to) > 1 {
+		failed.text = redact.Scrub(fmt.Sprintf("%d of %d recipients refused: %s", n, len(l.to), failed.text))
+	}
+	return d, failed
 }
 
 // decodeDirect reads and checks a direct request. Its errors quote nothing.

@@ -167,6 +167,10 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	if err != nil {
 		return w.refused(ref, err)
 	}
+	todo := pending(w.plan.recipients(), c.Parts)
+	if len(todo) == 0 { // an earlier attempt got as far, and its worker no further
+		return w.concluded(ref, c.Parts, &delivery{})
+	}
 	for redial := 0; ; redial++ {
 		conn, err := w.action.pool.get(ctx, ref, use, redial > 0)
 		if err != nil {
@@ -177,10 +181,10 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 			conn.release(nil)
 			return w.refused(ref, err)
 		}
-		text, failed := w.send(ctx, c, conn, by)
+		d, failed := w.send(ctx, c, conn, todo, by)
 		conn.release(failed)
-		if failed == nil {
-			return accepted(conn.account.ref, text), nil
+		if failed == nil || !d.empty() {
+			return w.concluded(conn.account.ref, c.Parts, &d)
 		}
 		if failed.stale && redial < maxRedials {
 			continue
@@ -190,16 +194,25 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 }
 
 // send builds the mail for this sender and hands it over.
-func (w *work) send(ctx context.Context, c *queue.Claim, conn *conn, by *dkim.SignOptions) (string, *failure) {
-	from, err := w.plan.sender(conn.account.sender)
+func (w *work) send(ctx context.Context, c *queue.Claim, conn *conn, to []recipient, by *dkim.SignOptions) (delivery, *failure) {
+	l, err := w.letter(c.Job, conn.account.sender, to, by)
 	if err != nil {
-		return "", conn.fail(ctx, stageParams, err)
+		return delivery{}, conn.fail(ctx, stageParams, err)
 	}
-	raw, err := w.plan.render(c.Job, from, w.action.now(), by)
+	return conn.transact(ctx, c.Begin, l)
+}
+
+// letter builds the mail. own is the sender of the login.
+func (w *work) letter(job *queue.Job, own string, to []recipient, by *dkim.SignOptions) (*letter, error) {
+	from, err := w.plan.sender(own)
 	if err != nil {
-		return "", conn.fail(ctx, stageParams, err)
+		return nil, err
 	}
-	return conn.transact(ctx, c.Begin, from.Address, w.plan.envelope(), raw)
+	raw, err := w.plan.render(job, from, w.action.now(), by)
+	if err != nil {
+		return nil, err
+	}
+	return &letter{from: from.Address, to: to, raw: raw, utf8: w.plan.needsUTF8(from)}, nil
 }
 
 // accepted is the reply of a mail that the server took.

@@ -50,6 +50,7 @@ const (
 	statusNoMechanism = "auth.missing"
 	statusMechanism   = "auth.protocol"
 	statusTooLarge    = "size.limit"
+	statusNoUTF8      = "utf8.missing"
 	statusParams      = "params"
 	statusClaim       = "claim"
 )
@@ -61,6 +62,7 @@ var (
 	errNoMechanism = errors.New("the server offers no kind of login that the secret allows")
 	errMechanism   = errors.New("the login could not be carried out: the password has characters that it does not take, or the server broke its rules")
 	errTooLarge    = errors.New("the mail is larger than the server takes")
+	errNoUTF8      = errors.New("an address has letters outside ASCII before the @, and the server does not offer SMTPUTF8")
 	errClaim       = errors.New("the claim on the job could not be confirmed")
 )
 
@@ -155,7 +157,7 @@ func statusOf(ctx context.Context, stage string, err error) string {
 	}{
 		{netguard.ErrBlocked, statusBlocked}, {errBudget, statusFlood}, {errNoSTARTTLS, statusNoSTARTTLS},
 		{errNoMechanism, statusNoMechanism}, {errMechanism, statusMechanism}, {errTooLarge, statusTooLarge},
-		{errClaim, statusClaim},
+		{errNoUTF8, statusNoUTF8}, {errClaim, statusClaim},
 	} {
 		if errors.Is(err, own.is) {
 			return own.status

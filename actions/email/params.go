@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"github.com/sealpost/sealpost/actions"
@@ -192,6 +193,17 @@ func (pl *plan) fill(p *Params, vars filler) error {
 		return fmt.Errorf("field \"subject\": more than %d bytes", maxSubject)
 	}
 	return nil
+}
+
+// needsUTF8 reports whether an address has letters outside ASCII, so that the
+// server must offer SMTPUTF8 (RFC 6531). Names do not count: they are encoded.
+func (pl *plan) needsUTF8(from *mail.Address) bool {
+	for _, a := range slices.Concat(pl.to, pl.cc, pl.bcc, pl.replyTo, []*mail.Address{from}) {
+		if !isASCII(a.Address) {
+			return true
+		}
+	}
+	return false
 }
 
 // envelope returns the addresses of all recipients, each once.

@@ -15,6 +15,7 @@ const (
 	adviseAccount = "the provider has stopped this account; settle it there and run \"sealpost parked release\", or store another login (\"sealpost secret put\")"
 	adviseSender  = "this login may not send with this \"from\""
 	adviseSplit   = "send to fewer recipients in one job"
+	adviseUTF8    = "use an address in ASCII, or another server"
 	adviseListed  = "the server refuses our address; ask its operator, or see whether we are on a block list"
 	adviseNet     = "an operator can allow the address with SEALPOST_ALLOW_NET"
 )
@@ -36,6 +37,7 @@ var replies = actions.Table{
 	// Our own side, and the line.
 	{Name: "blocked-address", Status: statusBlocked, Reason: actions.Policy},
 	{Name: "mail-too-large", Status: statusTooLarge, Reason: actions.Payload},
+	{Name: "no-smtputf8", Status: statusNoUTF8, Reason: actions.Payload, Advice: adviseUTF8},
 	{Name: "no-sender", Status: statusParams, Reason: actions.Config},
 	{Name: "claim", Status: statusClaim, Reason: actions.Transient},
 	{Name: "certificate", Status: statusCertificate, Reason: actions.Credential, Advice: adviseTLS},
@@ -67,7 +69,7 @@ var replies = actions.Table{
 	// Postfix names the client whose recipients in a minute were too many. Those
 	// of one mail are another matter.
 	{Name: "recipient-rate", Min: 400, Max: 499, Stages: []string{stageRcpt}, Text: text(`too many recipients from`), Reason: actions.Throttled},
-	{Name: "too-many-recipients", Min: 400, Max: 599, Stages: []string{stageRcpt, stageData}, Text: text(`too many recipients|recipients? (limit|count)|limit of recipients|separate transaction|domains per transaction`), Reason: actions.Payload, Advice: adviseSplit},
+	{Name: "too-many-recipients", Min: 400, Max: 599, Stages: []string{stageRcpt, stageData}, Text: text(`too many recipients|recipients? (limit|count)|limit of (\d+ )?recipients|separate transaction|domains per transaction`), Reason: actions.Payload, Advice: adviseSplit},
 	{Name: "too-many-recipients-at-dot", Min: 500, Max: 599, Stages: []string{stageDot}, Text: text(`too many recipients`), Reason: actions.Payload, Advice: adviseSplit},
 	{Name: "timeout", Min: 400, Max: 499, Text: text(`time-?out|timed out`), Reason: actions.Transient},
 	{Name: "rate", Min: 400, Max: 499, Text: text(`too (many|much|fast|quickly|frequent)|\brate|throttl|\blimit|concurren|server busy|slow down|exceeded|unusual`), Reason: actions.Throttled},

@@ -147,6 +147,7 @@ var lineErrors = []struct {
 	{"endless reply after the text", "dot", "unknown", errBudget},
 	{"nonsense after the text", "dot", "unknown", textproto.ProtocolError("x")},
 	{"too large", "mail", "payload", errTooLarge},
+	{"no SMTPUTF8", "mail", "payload", errNoUTF8},
 	{"no sender", "params", "config", errors.New("no sender")},
 	{"claim not confirmed", "mail", "transient", errClaim},
 }

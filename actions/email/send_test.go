@@ -246,26 +246,6 @@ func TestFaultsBecomeOutcomes(t *testing.T) {
 	}
 }
 
-func TestOneRefusedRecipientRefusesTheMail(t *testing.T) {
-	s, v := startSink(t, nil)
-	a := action(t, v, 0)
-	s.Inject(sink.Fault{Stage: "rcpt", Code: 450, Text: "4.2.0 Greylisted c@receiver.test", To: "c@receiver.test"})
-	s.Inject(sink.Fault{Stage: "rcpt", Code: 550, Text: "5.1.1 <d@receiver.test> unknown, see https://x.test/?to=d@receiver.test", To: "d@receiver.test"})
-	reply, err := do(t, a, job(t, "1", fields{"to": "b@receiver.test,c@receiver.test,d@receiver.test"}))
-	if outcome(err) != "dead" || reply.Reason != "recipient" || reply.Code != "550 5.1.1" || !strings.HasPrefix(reply.Text, "2 of 3 recipients refused: ") {
-		t.Errorf("got %+v %v", reply, err)
-	}
-	if strings.Contains(reply.Text+err.Error(), "receiver.test") || strings.Contains(reply.Text, "://") {
-		t.Errorf("an address or a link in %q, %v", reply.Text, err)
-	}
-	if c := s.Counts(); c.Messages != 0 {
-		t.Errorf("%d mails, want none", c.Messages)
-	}
-	if _, err := do(t, a, job(t, "2", nil)); err != nil || s.Counts().Connections != 1 {
-		t.Errorf("the connection was not kept: %v, %+v", err, s.Counts())
-	}
-}
-
 func TestMailsOverTheServersLimitAreNotSent(t *testing.T) {
 	s, v := startSink(t, func(c *sink.SMTPConfig) { c.MaxBytes = 2000 })
 	a := action(t, v, 0)

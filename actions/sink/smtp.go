@@ -24,6 +24,8 @@ type SMTPConfig struct {
 	CA           *CA      // nil means an authority of its own
 	Keep         int      // how many messages it keeps, the newest; 0 means 1000
 	MaxBytes     int64    // size limit it offers; 0 means 10 MiB
+	UTF8         bool     // offer SMTPUTF8 (RFC 6531)
+	Recipients   int      // how many it takes for one message; 0 means 1000
 	// OnMessage is called after each message that was kept, from the goroutine of
 	// its connection; nil means nobody is told.
 	OnMessage func(Message)
@@ -93,6 +95,9 @@ func withDefaults(cfg SMTPConfig) (SMTPConfig, error) {
 	if cfg.Keep == 0 {
 		cfg.Keep = 1000
 	}
+	if cfg.Recipients == 0 {
+		cfg.Recipients = 1000
+	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 10 << 20
 	}
@@ -112,8 +117,9 @@ func (s *SMTP) serve(l net.Listener, tlsConfig *tls.Config) {
 	server := smtp.NewServer(smtp.BackendFunc(s.newSession))
 	server.Domain = "sink.sealpost.test"
 	server.TLSConfig = tlsConfig
-	server.MaxRecipients = 1000
+	server.MaxRecipients = s.cfg.Recipients
 	server.MaxMessageBytes = s.cfg.MaxBytes
+	server.EnableSMTPUTF8 = s.cfg.UTF8
 	server.ReadTimeout = 5 * time.Minute // RFC 5321, section 4.5.3.2.7
 	server.WriteTimeout = time.Minute
 	server.ErrorLog = log.New(io.Discard, "", 0)
@@ -253,6 +259,7 @@ type Message struct {
 	MessageID string // without angle brackets, "" if there was none
 	From      string // of the envelope
 	To        []string
+	UTF8      bool   // MAIL asked for SMTPUTF8
 	Raw       []byte // headers and body as they came, CRLF at line ends
 }
 

@@ -104,6 +104,7 @@ type session struct {
 	conn *smtp.Conn
 	user bool
 	from string
+	utf8 bool
 	to   []string
 }
 
@@ -180,14 +181,14 @@ func (se *session) login(username, password string) error {
 }
 
 // Mail begins a message.
-func (se *session) Mail(from string, _ *smtp.MailOptions) error {
+func (se *session) Mail(from string, options *smtp.MailOptions) error {
 	if _, encrypted := se.conn.TLSConnectionState(); !encrypted {
 		return errTLSFirst
 	}
 	if !se.user {
 		return smtp.ErrAuthRequired
 	}
-	se.from = from
+	se.from, se.utf8 = from, options != nil && options.UTF8
 	return se.fault("mail")
 }
 
@@ -206,7 +207,7 @@ func (se *session) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	m := Message{At: time.Now(), MessageID: messageID(raw), From: se.from, To: se.to, Raw: raw}
+	m := Message{At: time.Now(), MessageID: messageID(raw), From: se.from, To: se.to, UTF8: se.utf8, Raw: raw}
 	if f, ok := se.sink.faults.take("dot", se.to...); ok {
 		if f.Keep {
 			se.sink.take(m)
