@@ -99,7 +99,7 @@ func TestKindsAndSecretsOutsideOfTheScopeAreRefused(t *testing.T) {
 	queueJob := `{"action":{"type":"queue-sqs","sqs_secret":"QUEUE"},"data":[{"variable":"v","value":1}]}`
 	mail := func(secret string) string { return mailJob(t, map[string]any{"smtp_secret": secret}) }
 	signedBy := func(secret string) string {
-		return mailJob(t, map[string]any{"smtp_secret": "MAIL", "dkim_domain": "example.com", "dkim_selector": "s1", "dkim_secret": secret})
+		return mailJob(t, map[string]any{"smtp_secret": "MAIL", "dkim": map[string]any{"domain": "example.com", "selector": "s1", "secret": secret}})
 	}
 	kinds, secretKey, secretID := access.Scopes{Kinds: []string{"email-smtp"}}, access.Scopes{Secrets: []string{"mail"}}, access.Scopes{Secrets: []string{id}}
 	all := access.Scopes{Kinds: []string{"email-smtp"}, Secrets: []string{"MAIL"}, Domains: []string{"example.com"}}

@@ -14,13 +14,15 @@ func TestConform(t *testing.T) {
 	actionstest.Conform(t, func(t *testing.T) actionstest.Fixture {
 		f := goodFake(t, map[string]string{})
 		v := vaultFor(t, f.ln.Addr().String(), f.ca.PEM())
+		key := pemOf(t, rsaKey())
+		v.keep("DKIM", key)
 		set := func(step, what string) func() {
 			return func() { f.script(step, what) }
 		}
 		return actionstest.Fixture{
 			Action:  action(t, v, 30*time.Second),
-			Job:     job(t, "order-1", fields{"from": "Shop", "cc": "c@x.test", "bcc": "d@x.test", "reply_to": "e@x.test", "html": "<b>x</b>"}),
-			Secrets: []string{password},
+			Job:     job(t, "order-1", allFields(t)),
+			Secrets: []string{password, key},
 			Keys:    func() []string { return messageIDs(t, f) },
 			Hang:    set("dot", "hang"),
 			Echo:    set("auth", "535-5.7.8 you sent {auth}\r\n535 5.7.8 which means "+password),

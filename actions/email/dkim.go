@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -29,21 +30,37 @@ type signature struct {
 // 3.1); names in use have underscores too.
 var selectorPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?){0,3}$`)
 
-// readDKIM checks the fields of a signature: all of them or none.
+// DKIM is the field "dkim" of a job. All of it is needed.
+type DKIM struct {
+	Domain   string `json:"domain"`
+	Selector string `json:"selector"`
+	Secret   string `json:"secret"` // id or key of a text secret that holds a private key in PEM
+}
+
+// readDKIM checks the field.
 func (p *Params) readDKIM() (signature, error) {
-	if p.DKIMDomain == "" && p.DKIMSelector == "" && p.DKIMSecret == "" {
+	if p.DKIM == nil {
 		return signature{}, nil
 	}
-	domain, err := asciiDomain(p.DKIMDomain)
+	const place = "field \"dkim\""
+	raw, err := json.Marshal(p.DKIM)
+	if err != nil {
+		return signature{}, errors.New(place + ": not valid JSON")
+	}
+	var d DKIM
+	if err := actions.Decode(place, raw, &d); err != nil {
+		return signature{}, err
+	}
+	domain, err := asciiDomain(d.Domain)
 	switch {
 	case err != nil:
-		return signature{}, errors.New("field \"dkim_domain\": want the domain that signs, such as example.com")
-	case !selectorPattern.MatchString(p.DKIMSelector):
-		return signature{}, errors.New("field \"dkim_selector\": want what stands before ._domainkey in DNS, such as s1")
-	case !actions.IsSecretRef(p.DKIMSecret):
-		return signature{}, errors.New("field \"dkim_secret\": want the id or the key of a secret of type text that holds a private key")
+		return signature{}, errors.New(place + ": domain: want the domain that signs, such as example.com")
+	case !selectorPattern.MatchString(d.Selector):
+		return signature{}, errors.New(place + ": selector: want what stands before ._domainkey in DNS, such as s1")
+	case !actions.IsSecretRef(d.Secret):
+		return signature{}, errors.New(place + ": secret: want the id or the key of a secret of type text that holds a private key")
 	}
-	return signature{domain: domain, selector: p.DKIMSelector, secret: p.DKIMSecret}, nil
+	return signature{domain: domain, selector: d.Selector, secret: d.Secret}, nil
 }
 
 // keyError is a key that cannot be had or cannot sign.
@@ -160,7 +177,7 @@ func (w *work) badKey(ref secrets.Ref, err *keyError) (queue.Reply, error) {
 		out = queue.Permanent(errKey)
 	}
 	reply.Secret, reply.SecretVersion = ref.ID, ref.Version
-	return reply, inField("dkim_secret", out)
+	return reply, inField("dkim.secret", out)
 }
 
 // inField puts the name of a field before an outcome and keeps its type.

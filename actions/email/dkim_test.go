@@ -66,7 +66,7 @@ func (v *vault) keep(key, value string) {
 
 // signedBy are the fields of a signature.
 func signedBy(more fields) fields {
-	f := fields{"dkim_domain": "Sender.TEST", "dkim_selector": "s1", "dkim_secret": "DKIM"}
+	f := fields{"dkim": fields{"domain": "Sender.TEST", "selector": "s1", "secret": "DKIM"}}
 	for k, v := range more {
 		f[k] = v
 	}
@@ -202,7 +202,7 @@ func TestKeysThatCannotSign(t *testing.T) {
 			if got := outcome(errors.Unwrap(err)); outcome(err) != tt.outcome && got != tt.outcome {
 				t.Errorf("got %s, want %s", outcome(err), tt.outcome)
 			}
-			if !strings.Contains(err.Error(), `field "dkim_secret": `) || !strings.Contains(err.Error(), tt.want) {
+			if !strings.Contains(err.Error(), `field "dkim.secret": `) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			if reply.Certainty != queue.Rejected || reply.Rule == "" || reply.SecretVersion != 1 || s.Counts().Messages != 0 {
@@ -217,23 +217,32 @@ func TestKeysThatCannotSign(t *testing.T) {
 
 func TestFieldsOfASignatureAreChecked(t *testing.T) {
 	for name, tt := range map[string]struct {
-		more fields
-		want string
+		field string
+		value any
+		want  string
 	}{
-		"no domain":             {fields{"dkim_domain": ""}, `"dkim_domain"`},
-		"an address as domain":  {fields{"dkim_domain": "canary@x.test"}, `"dkim_domain"`},
-		"a tag in the domain":   {fields{"dkim_domain": "canary.test; l=0"}, `"dkim_domain"`},
-		"no selector":           {fields{"dkim_selector": ""}, `"dkim_selector"`},
-		"a tag in the selector": {fields{"dkim_selector": "canary; l=0"}, `"dkim_selector"`},
-		"a line end":            {fields{"dkim_selector": "canary\r\nX: y"}, `"dkim_selector"`},
-		"no secret":             {fields{"dkim_secret": ""}, `"dkim_secret"`},
-		"a key":                 {fields{"dkim_secret": "-----BEGIN PRIVATE KEY-----canary"}, `"dkim_secret"`},
+		"no domain":             {"domain", "", `"dkim": domain`},
+		"an address as domain":  {"domain", "canary@x.test", `"dkim": domain`},
+		"a tag in the domain":   {"domain", "canary.test; l=0", `"dkim": domain`},
+		"no selector":           {"selector", "", `"dkim": selector`},
+		"a tag in the selector": {"selector", "canary; l=0", `"dkim": selector`},
+		"a line end":            {"selector", "canary\r\nX: y", `"dkim": selector`},
+		"no secret":             {"secret", "", `"dkim": secret`},
+		"a key":                 {"secret", "-----BEGIN PRIVATE KEY-----canary", `"dkim": secret`},
+		"null":                  {"secret", nil, `"dkim": field "secret": want a text`},
+		"capital letters":       {"Secret", "canary", `"dkim": unknown field "Secret"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode(job(t, "1", signedBy(tt.more)))
+			f := signedBy(nil)
+			f["dkim"].(fields)[tt.field] = tt.value
+			_, err := decode(job(t, "1", f))
 			checkRefused(t, err, tt.want)
 		})
 	}
+	_, err := decode(job(t, "1", fields{"dkim": "canary"}))
+	checkRefused(t, err, `"dkim": want an object, got a text`)
+	_, err = decode(job(t, "1", fields{"dkim": fields{}}))
+	checkRefused(t, err, `"dkim": domain`)
 }
 
 func TestReachNamesBothSecrets(t *testing.T) {

@@ -40,10 +40,7 @@ type Params struct {
 	// there is an https one.
 	ListUnsubscribePost bool `json:"list_unsubscribe_post"`
 
-	// The next three sign the mail; all or none of them.
-	DKIMDomain   string `json:"dkim_domain"`
-	DKIMSelector string `json:"dkim_selector"`
-	DKIMSecret   string `json:"dkim_secret"` // id or key of a text secret that holds a private key in PEM
+	DKIM map[string]json.RawMessage `json:"dkim"` // a [DKIM]; nil: no signature
 }
 
 // plan is a checked mail: what will be sent, but for the sender where that

@@ -20,8 +20,19 @@ func (a *Action) Spec() actions.Spec {
 			{Name: "subject", Form: actions.LineForm, Vars: true, Doc: "One line."},
 			{Name: "message", Form: actions.TextForm, Vars: true, Doc: "Plain text."},
 			{Name: "html", Form: actions.TextForm, Vars: true, Doc: "With `message`: both, as alternatives."},
+			{Name: "attachments", Form: actions.ArrayForm, Doc: "Each `{\"filename\", \"content\" (base64), \"type\" (media type, else that of the name)}`."},
+			{Name: "headers", Form: actions.HeadersForm, Vars: true, Doc: "Further headers: `X-...`, `List-...`, `Auto-Submitted`, `Comments`, `Feedback-Id`, `Importance`, " +
+				"`In-Reply-To`, `Keywords`, `Organization`, `Precedence`, `Priority`, `References`, `Sensitivity`."},
+			{Name: "list_unsubscribe", Form: actions.LinesForm, Vars: true, Doc: "`https:` or `mailto:` URIs (RFC 2369)."},
+			{Name: "list_unsubscribe_post", Form: actions.FlagForm, Doc: "A POST to the `https:` URI unsubscribes (RFC 8058): so unless `false`."},
+			{Name: "dkim", Form: actions.ObjectForm, Secret: secrets.TypeText, Doc: "`{\"domain\", \"selector\", \"secret\"}`: signs the mail. " +
+				"The secret holds a private key in PEM: RSA of at most 2048 bits (a text holds no more), or Ed25519."},
 		},
 		Either: []string{"message", "html"},
-		Key:    "`Message-ID`, the same in all attempts.",
+		Limits: "100 recipients, 20 attachments, 50 further headers; the size that the server offers.",
+		Retries: "Recipients, each by itself: those that have the mail do not get it again. A greylisted one after a minute. " +
+			"Refused logins wait for a new version of the secret.",
+		Duplicates: "When the line broke after the text and before the answer; `on_ambiguous: park` asks a person instead.",
+		Key:        "`Message-ID`, the same in all attempts.",
 	}
 }

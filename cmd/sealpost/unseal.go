@@ -54,15 +54,6 @@ func (v *lateVault) OpenSMTP(ctx context.Context, ref secrets.Ref, use secrets.U
 	return s.OpenSMTP(ctx, ref, use)
 }
 
-// OpenText is as of secrets.Store.
-func (v *lateVault) OpenText(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.Text, error) {
-	s, err := v.store()
-	if err != nil {
-		return secrets.Text{}, err
-	}
-	return s.OpenText(ctx, ref, use)
-}
-
 // OpenSQS is as of secrets.Store.
 func (v *lateVault) OpenSQS(ctx context.Context, ref secrets.Ref, use secrets.Use) (secrets.SQS, error) {
 	s, err := v.store()
