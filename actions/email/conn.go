@@ -3,8 +3,10 @@ package email
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/textproto"
 	"strconv"
 	"time"
 
@@ -154,7 +156,7 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 		return "", c.cut(ctx, stageData, err)
 	}
 	c.raw.grant(replyBudget)
-	if err := w.Close(); err != nil {
+	if err := w.Close(); err != nil && !taken(err) {
 		f := c.fail(ctx, stageDot, err)
 		if f.broken {
 			_ = c.raw.Close()
@@ -166,6 +168,14 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 		return redact.Clean(words, c.hide...), nil
 	}
 	return "", nil
+}
+
+// taken reports whether the reply to a text is a yes other than 250, which
+// smtp.Client takes for an error (RFC 5321, section 4.3.2: the first digit
+// decides).
+func taken(err error) bool {
+	reply, ok := errors.AsType[*textproto.Error](err)
+	return ok && reply.Code/100 == 2
 }
 
 // cut closes the socket in the middle of a text. Any command now, even QUIT,

@@ -111,7 +111,9 @@ func newFailure(ctx context.Context, ref secrets.Ref, stage string, err error, h
 	}
 	f.verdict = verdict
 	f.text = redact.Clean(f.answer.Text, hide...)
-	f.broken = f.answer.Code == 0 || f.answer.Code == 421 // 421 announces a close (RFC 5321, section 3.8)
+	// 421 announces a close (RFC 5321, section 3.8). What is no refusal came out of
+	// order, and so will what comes next.
+	f.broken = f.answer.Code < 400 || f.answer.Code > 599 || f.answer.Code == 421
 	return f
 }
 

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -25,14 +27,20 @@ type fake struct {
 	tls      *tls.Config
 	implicit bool
 	// do says what happens at a step in place of the usual reply: "hang", "cut",
-	// "flood", or the reply itself; {auth} in it stands for the AUTH line.
+	// "rst" (a cut without a goodbye), "flood" (lines without end), "drip" (a byte
+	// a second), "trickle" (a byte each 10 ms), "challenge" (at auth: 334 for
+	// ever), or the reply itself; {auth} in it stands for the AUTH line, {b64},
+	// {hex} and {url} for the password in such a form.
 	do map[string]string
+	// all is the reply to every command, "" for the usual ones.
+	all string
 
 	mu    sync.Mutex
 	conns []net.Conn
 	plain bytes.Buffer // all that came outside of TLS
 	inner bytes.Buffer // all that came inside
 	wg    sync.WaitGroup
+	done  chan struct{} // closed at the end
 }
 
 // startFake starts a server with a certificate for hosts that is good until end.
@@ -50,7 +58,7 @@ func startFake(t testing.TB, do map[string]string, end time.Time, hosts ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{ln: ln, ca: ca, do: do, tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
+	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
 	f.wg.Go(f.serve)
 	t.Cleanup(f.close)
 	return f
@@ -79,6 +87,11 @@ func (f *fake) serve() {
 
 func (f *fake) close() {
 	_ = f.ln.Close()
+	select {
+	case <-f.done:
+	default:
+		close(f.done)
+	}
 	f.mu.Lock()
 	for _, c := range f.conns {
 		_ = c.Close()
@@ -132,6 +145,8 @@ type line struct {
 	secure  bool
 	auth    string
 	greeted int
+	named   int  // recipients
+	asking  bool // it answers every line with a challenge
 }
 
 func (f *fake) talk(c net.Conn) {
@@ -170,6 +185,12 @@ func (l *line) read() (string, error) {
 // command answers one line; false ends the connection.
 func (l *line) command(text string) bool {
 	verb, _, _ := strings.Cut(strings.ToUpper(text), " ")
+	if l.asking {
+		return l.answer("challenge", "334 "+base64.StdEncoding.EncodeToString([]byte("and?")))
+	}
+	if l.all != "" && verb != "DATA" {
+		return l.answer("all", l.all)
+	}
 	switch verb {
 	case "EHLO":
 		if l.greeted++; l.secure {
@@ -180,8 +201,16 @@ func (l *line) command(text string) bool {
 		return l.answer("starttls", "220 go") && l.upgrade()
 	case "AUTH":
 		l.auth = text
+		if l.asking = l.at("auth") == "challenge"; l.asking {
+			return l.answer("challenge", "334 ")
+		}
 		return l.answer("auth", "235 2.7.0 ok")
-	case "MAIL", "RCPT", "RSET":
+	case "RCPT":
+		if l.named++; l.at(fmt.Sprint("rcpt", l.named)) != "" {
+			return l.answer(fmt.Sprint("rcpt", l.named), "")
+		}
+		return l.answer("rcpt", "250 2.1.5 ok")
+	case "MAIL", "RSET":
 		return l.answer(strings.ToLower(verb), "250 2.1.0 ok")
 	case "DATA":
 		if !l.answer("data", "354 go") {
@@ -200,10 +229,13 @@ func (l *line) command(text string) bool {
 
 // swallow reads a message up to its dot.
 func (l *line) swallow() bool {
-	for {
+	for n := 0; ; n++ {
 		text, err := l.read()
 		if err != nil {
 			return false
+		}
+		if n == 20 && l.at("text") != "" {
+			return l.answer("text", "")
 		}
 		if text == "." {
 			return true
@@ -213,11 +245,9 @@ func (l *line) swallow() bool {
 
 // upgrade encrypts the line.
 func (l *line) upgrade() bool {
-	if l.at("handshake") == "hang" {
-		l.hang()
-	}
-	if l.at("handshake") == "cut" {
-		return false
+	if l.at("handshake") != "" {
+		_, _ = l.r.Peek(1) // what comes before the client's hello is dropped
+		return l.answer("handshake", "") && false
 	}
 	c := tls.Server(l.c, l.config)
 	if err := c.Handshake(); err != nil {
@@ -246,19 +276,53 @@ func (l *line) answer(step, usual string) bool {
 		return false
 	case "cut":
 		return false
-	case "flood":
-		chunk := []byte(strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 100))
-		for {
-			if _, err := l.c.Write(chunk); err != nil {
-				return false
-			}
+	case "rst":
+		if tcp, ok := l.socket().(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+			_ = tcp.Close()
 		}
+		return false
+	case "flood":
+		return l.pour([]byte(strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 100)), 0)
+	case "drip":
+		return l.pour([]byte("2"), time.Second)
+	case "trickle":
+		return l.pour([]byte("2"), 10*time.Millisecond)
 	case "":
 		reply = usual
 	}
-	reply = strings.ReplaceAll(reply, "{auth}", l.auth)
+	reply = strings.NewReplacer("{auth}", l.auth, "{b64}", base64.StdEncoding.EncodeToString([]byte(password)),
+		"{hex}", hex.EncodeToString([]byte(password)), "{url}", url.QueryEscape(password)).Replace(reply)
 	_, err := fmt.Fprintf(l.c, "%s\r\n", reply)
 	return err == nil && !strings.HasPrefix(reply, "421")
+}
+
+// socket is the line below TLS.
+func (l *line) socket() net.Conn {
+	if c, ok := l.c.(*tls.Conn); ok {
+		return c.NetConn()
+	}
+	return l.c
+}
+
+// pour writes chunk again and again until the other side has closed. It begins
+// as a reply does.
+func (l *line) pour(chunk []byte, pause time.Duration) bool {
+	tick := time.NewTicker(max(pause, 1))
+	defer tick.Stop()
+	for {
+		if _, err := l.c.Write(chunk); err != nil {
+			return false
+		}
+		if pause == 0 {
+			continue
+		}
+		select {
+		case <-l.done:
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 // holdsLogin reports whether text has the password or a login in it.

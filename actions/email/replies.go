@@ -47,6 +47,8 @@ var replies = actions.Table{
 	{Name: "no-login-kind", Status: statusNoMechanism, Reason: actions.Credential, Advice: adviseLogin},
 	{Name: "dns", Status: statusDNS, Reason: actions.Transient, After: time.Minute},
 	{Name: "lost-after-text", Stages: []string{stageDot}, Status: "net.*", Reason: actions.Ambiguous},
+	{Name: "no-answer-to-text", Stages: []string{stageDot}, Min: 100, Max: 399, Reason: actions.Ambiguous},
+	{Name: "no-code-for-text", Stages: []string{stageDot}, Min: 600, Max: 999, Reason: actions.Ambiguous},
 	{Name: "network", Status: "net.*", Reason: actions.Transient},
 	{Name: "login-protocol", Status: statusMechanism, Reason: actions.Credential, Advice: adviseLogin},
 
