@@ -166,5 +166,5 @@ func fillURI(text string, vars filler) (uri string, https bool, err error) {
 			return uri, false, nil
 		}
 	}
-	return "", false, errors.New("want a URI that begins with https:// or mailto:") // err would repeat it
+	return "", false, errors.New("want a URI of https or mailto") // err would repeat it
 }

@@ -351,6 +351,14 @@ func FuzzBuiltMailIsThePlan(f *testing.F) {
 	})
 }
 
+// decoded is what a reader makes of a header's value.
+func decoded(value string) string {
+	if text, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
+		return text
+	}
+	return value
+}
+
 // unfold makes blanks alike, which folding of a header may change.
 func unfold(s string) string { return strings.Join(strings.Fields(s), " ") }
 
