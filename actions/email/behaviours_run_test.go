@@ -42,6 +42,28 @@ func (b *logbook) OpenSMTP(_ context.Context, ref secrets.Ref, _ secrets.Use) (s
 	return b.logins[ref.Key], nil
 }
 
+// open starts a server for each behaviour and stores its login as S0, S1...
+func (b *logbook) open(t *testing.T, list []behaviour) []*fake {
+	fakes := make([]*fake, len(list))
+	for i, h := range list {
+		do := h.do
+		if do == nil {
+			do = map[string]string{}
+		}
+		fakes[i] = goodFake(t, do)
+		if h.server != nil {
+			fakes[i].set(func(f *fake) { h.server(t, f) })
+		}
+		login := vaultFor(t, fakes[i].ln.Addr().String(), fakes[i].ca.PEM()).login
+		login.Ref.Key, login.Ref.ID = fmt.Sprint("S", i), fmt.Sprintf("%024x", i+1)
+		if h.login != nil {
+			h.login(&login)
+		}
+		b.logins[login.Ref.Key] = login
+	}
+	return fakes
+}
+
 // result is what a behaviour came to.
 type result struct {
 	took         time.Duration
@@ -59,23 +81,7 @@ func TestHostileServers(t *testing.T) {
 	}
 	good, v := startSink(t, nil)
 	book := &logbook{logins: map[string]secrets.SMTP{"MAIL": v.login}}
-	fakes := make([]*fake, len(list))
-	for i, b := range list {
-		do := b.do
-		if do == nil {
-			do = map[string]string{}
-		}
-		fakes[i] = goodFake(t, do)
-		if b.server != nil {
-			fakes[i].set(func(f *fake) { b.server(t, f) })
-		}
-		login := vaultFor(t, fakes[i].ln.Addr().String(), fakes[i].ca.PEM()).login
-		login.Ref.Key, login.Ref.ID = fmt.Sprint("S", i), fmt.Sprintf("%024x", i+1)
-		if b.login != nil {
-			b.login(&login)
-		}
-		book.logins[login.Ref.Key] = login
-	}
+	fakes := book.open(t, list)
 	a := action(t, book, 0)
 	alone := pace(t, a, 30, nil)
 
