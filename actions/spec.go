@@ -82,9 +82,6 @@ func keptSpecs() []Spec {
 		{Kind: "sms-twilio", Fields: append(twilio(), need(text("message")))},
 		{Kind: "whatsapp-twilio", Either: []string{"message", "content_sid"}, Fields: append(twilio(), text("message"),
 			Field{Name: "content_sid", Form: SecretForm, Secret: secrets.TypeText}, Field{Name: "content_variables", Form: PairsForm, Vars: true})},
-		{Kind: "post", Fields: []Field{{Name: "url", Form: LineForm, Need: true, Vars: true, Match: regexp.MustCompile(`^https?://[^/]`)},
-			{Name: "headers", Form: HeadersForm, Vars: true}, {Name: "http_post_fallback_enabled", Form: FlagForm}, line("fallback_token")}},
-		{Kind: KindScript, Fields: []Field{{Name: "script", Form: ScriptsForm, Need: true}}},
 	}
 }
 

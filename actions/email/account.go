@@ -21,9 +21,10 @@ const (
 	ageMax   = 10 * time.Minute // so that a change in DNS is followed
 	mailsMax = 100              // per connection; servers limit it to 100 and more (Exim: smtp_accept_max_per_connection)
 
-	// refusalMemory is how long a refused login answers for all jobs of its
-	// version. Repeated logins lock accounts.
-	refusalMemory = 30 * time.Second
+	// refusalMemory is how long a refused login answers for the jobs that were on
+	// their way when it was refused. Then the queue's gate keeps further ones
+	// back, in all processes: repeated logins lock accounts.
+	refusalMemory = 2 * time.Second
 
 	slotWait  = 20 * time.Second // for a free connection, then the job goes back to the queue
 	busyDelay = 2 * time.Second  // until such a job comes again
