@@ -135,13 +135,14 @@ func (d *delivery) again() []*entry {
 		return nil
 	}
 	var list []*entry
-	for i, r := range d.results {
-		if r.failed == nil {
+	for _, e := range d.entries { // results has places for those of earlier attempts too
+		f := d.results[e.index].failed
+		if f == nil {
 			continue
 		}
-		switch r.failed.verdict.Reason {
+		switch f.verdict.Reason {
 		case actions.Transient, actions.Throttled:
-			list = append(list, d.entries[i])
+			list = append(list, e)
 		case actions.Credential, actions.Ambiguous:
 			return nil // resending mends neither
 		}
