@@ -115,13 +115,24 @@ func staysPrivate(conn net.Conn) bool {
 // bounded limits what an endpoint can make us read.
 type bounded struct{ next http.RoundTripper }
 
-// RoundTrip cuts the answer off at the limit.
+// errSwitched says that an endpoint wants to speak another protocol.
+var errSwitched = errors.New("the endpoint answered 101 to a request that asked for no other protocol")
+
+// RoundTrip cuts the answer off at the limit. It takes no 101: net/http gives
+// the bare connection as the body then, and reading it would outlive the
+// context of the request.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close()
+		return nil, errSwitched
+	}
+	resp.Header.Del("Location") // it is not followed, and one that is no URL would hide the status
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	return resp, nil
 }
 
 // progress is how far a request came.
@@ -148,20 +159,31 @@ func (c *client) send(ctx context.Context, batch []*entry) ([]result, bool) {
 	}
 	var p progress
 	out, err := c.api.SendMessageBatch(p.trace(ctx), in)
-	results := make([]result, len(batch))
 	if err != nil {
+		results := make([]result, len(batch))
 		f := c.judge(err, &p)
 		for i := range results {
 			results[i].failed = f
 		}
 		return results, true
 	}
-	missing := newFailure(actions.Answer{Stage: stageSend, Code: http.StatusOK, Status: "answer.unreadable"}, "the answer says nothing of this message")
+	return c.sortOut(out, batch), false
+}
+
+// sortOut gives each message what the answer says of it. A message of which it
+// says nothing, or both that it was taken and that it was not, may or may not
+// be in the queue.
+func (c *client) sortOut(out *awssqs.SendMessageBatchOutput, batch []*entry) []result {
+	unreadable := actions.Answer{Stage: stageSend, Code: http.StatusOK, Status: "answer.unreadable"}
+	missing := newFailure(unreadable, "the answer says nothing of this message")
+	contradiction := newFailure(unreadable, "the answer says more than one thing of this message")
+	results := make([]result, len(batch))
 	for i := range results {
 		results[i].failed = missing
 	}
 	for _, ok := range out.Successful {
-		if i, err := strconv.Atoi(aws.ToString(ok.Id)); err == nil && i >= 0 && i < len(batch) {
+		// A second mention costs nothing: an answer has room for 30,000 of them.
+		if i := place(ok.Id, len(batch)); i >= 0 && results[i].failed != nil {
 			sum := md5.Sum([]byte(batch[i].body))
 			results[i] = result{
 				id:      redact.Scrub(aws.ToString(ok.MessageId), c.scrub...),
@@ -170,11 +192,26 @@ func (c *client) send(ctx context.Context, batch []*entry) ([]result, bool) {
 		}
 	}
 	for _, no := range out.Failed {
-		if i, err := strconv.Atoi(aws.ToString(no.Id)); err == nil && i >= 0 && i < len(batch) {
-			results[i] = result{failed: c.judgeEntry(no)}
+		i := place(no.Id, len(batch))
+		switch {
+		case i < 0:
+		case results[i].failed == missing:
+			results[i].failed = c.judgeEntry(no)
+		default:
+			results[i] = result{failed: contradiction}
 		}
 	}
-	return results, false
+	return results
+}
+
+// place is which of n messages an id of an answer names, -1 for none. Only what
+// we wrote counts: "+1" and "01" are no ids of ours.
+func place(id *string, n int) int {
+	i, err := strconv.Atoi(aws.ToString(id))
+	if err != nil || i < 0 || i >= n || strconv.Itoa(i) != *id {
+		return -1
+	}
+	return i
 }
 
 // request is the entry as the i-th of a request.

@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/actions/sink"
 	"github.com/sealpost/sealpost/queue"
@@ -139,5 +143,35 @@ func TestBlockedEvenAfterDNS(t *testing.T) {
 	_, err = dialer(guard, true)(context.Background(), "tcp", "localhost:80")
 	if !errors.Is(err, netguard.ErrBlocked) {
 		t.Errorf("dial: got %v, want ErrBlocked", err)
+	}
+}
+
+func TestALongAnswerCostsLittle(t *testing.T) {
+	batch := []*entry{{body: strings.Repeat("x", 512<<10)}, {body: "y"}}
+	id := "0"
+	out := &awssqs.SendMessageBatchOutput{}
+	for range 30_000 {
+		out.Successful = append(out.Successful, types.SendMessageBatchResultEntry{Id: &id})
+		out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: &id})
+	}
+	begin := time.Now()
+	results := (&client{}).sortOut(out, batch)
+	if took := time.Since(begin); took > 3*time.Second { // 30,000 checksums of the body take 20 s
+		t.Errorf("took %v", took)
+	}
+	for i, r := range results {
+		if r.failed == nil || r.failed.verdict.Reason != actions.Ambiguous {
+			t.Errorf("message %d: got %+v, want unknown", i, r)
+		}
+	}
+}
+
+func TestLongWordsCostLittle(t *testing.T) {
+	begin := time.Now()
+	for range 100 {
+		newFailure(actions.Answer{Stage: stageSend, Code: 400, Status: "X", Text: strings.Repeat("request ", 100_000)}, "")
+	}
+	if took := time.Since(begin); took > 2*time.Second { // the patterns take 6 s for 80 MB
+		t.Errorf("took %v", took)
 	}
 }

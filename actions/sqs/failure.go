@@ -43,8 +43,13 @@ type failure struct {
 	cause   error  // for the queue to see: ErrLeaseLost, the end of a context; nil otherwise
 }
 
+// maxJudged is how many bytes of the service's words the table looks at. Theirs
+// are a few hundred; a megabyte would keep the table's patterns busy.
+const maxJudged = 4 << 10
+
 // newFailure judges an answer. text is what people read, scrubbed.
 func newFailure(a actions.Answer, text string) *failure {
+	a.Text = a.Text[:min(len(a.Text), maxJudged)]
 	v, ok := replies.Classify(a)
 	if !ok { // the table ends with a row that matches all
 		v = actions.Verdict{Reason: actions.Transient, Rule: "unlisted"}
@@ -181,13 +186,13 @@ func (c *client) judgeEntry(e types.BatchResultErrorEntry) *failure {
 	return newFailure(a, redact.Scrub(a.Text, c.scrub...))
 }
 
-// code is a normal code, "" when a hostile endpoint put a credential there.
+// code is a normal code, "" when a hostile endpoint put a credential there. It
+// looks before normal does, which could leave half of one.
 func (c *client) code(code string) string {
-	code = normal(code)
-	if redact.Scrub(code, c.scrub...) != code {
+	if redact.Mask(code, c.scrub...) != code {
 		return ""
 	}
-	return code
+	return normal(code)
 }
 
 // normal takes off what the two spellings of a code differ in, and what cannot
