@@ -26,8 +26,8 @@ import (
 // Bounds of what an endpoint may answer. The answer to 10 messages has about 3
 // KiB.
 const (
-	maxAnswer    = 1 << 20  // bytes of a body
-	maxHeader    = 64 << 10 // bytes of headers
+	maxAnswer    = 128 << 10 // bytes of a body: more is work for the JSON reader and nothing else
+	maxHeader    = 64 << 10  // bytes of headers
 	keepIdle     = 30 * time.Second
 	tlsHandshake = 10 * time.Second
 )
@@ -182,7 +182,7 @@ func (c *client) sortOut(out *awssqs.SendMessageBatchOutput, batch []*entry) []r
 		results[i].failed = missing
 	}
 	for _, ok := range out.Successful {
-		// A second mention costs nothing: an answer has room for 30,000 of them.
+		// A second mention costs nothing: an answer has room for thousands.
 		if i := place(ok.Id, len(batch)); i >= 0 && results[i].failed != nil {
 			sum := md5.Sum([]byte(batch[i].body))
 			results[i] = result{

@@ -138,6 +138,9 @@ func fill(message string, job *queue.Job) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("message %w", err)
 	}
+	if place == actions.JSON {
+		filled = escapeNonCharacters(filled)
+	}
 	return filled, nil
 }
 
