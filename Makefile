@@ -10,7 +10,7 @@ FUZZTIME ?= 1m
 TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test cover check fmt vet staticcheck house reveals race fuzz \
+.PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
 	bench bench-check chaos chaos-long install-test-deps clean
 
 help: ## this list
@@ -53,6 +53,9 @@ house: ## who imports whom, sizes, comments, where values are revealed
 reveals: ## rewrites docs/reveals.txt, the list of places that reveal a value
 	$(GO) test -count=1 -run TestReveals ./integration/house -update
 	@git diff --stat -- docs/reveals.txt
+
+docs: ## rewrites docs/actions.md, what each type of action takes and promises
+	$(GO) run ./integration/cmd/actionsdoc
 
 fuzz: ## each fuzz target for FUZZTIME (1m)
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -106,6 +106,16 @@ func NewCatalog(specs ...Spec) *Catalog {
 // Kinds returns the kinds of all types, sorted.
 func (c *Catalog) Kinds() []string { return sortedKeys(c.specs) }
 
+// Specs returns the descriptions of all types, those that are only kept
+// included, by kind.
+func (c *Catalog) Specs() []Spec {
+	var list []Spec
+	for _, kind := range c.Kinds() {
+		list = append(list, c.specs[kind])
+	}
+	return list
+}
+
 // References returns the secrets, analyses and actions that an action object
 // names. What breaks a rule names nothing.
 func (c *Catalog) References(action []byte) []Reference {

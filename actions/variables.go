@@ -49,6 +49,9 @@ const maxVariable = len(varState)
 // variableNames are the names of all variables.
 var variableNames = []string{varVariable, varValue, varUnit, varTime, varLocation, varDevice, varName, varState}
 
+// VariableNames returns the names of all message variables, without dollar signs.
+func VariableNames() []string { return slices.Clone(variableNames) }
+
 // isVariable reports whether $name$ is replaced.
 func isVariable(name string) bool { return slices.Contains(variableNames, name) }
 

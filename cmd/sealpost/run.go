@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,9 +42,6 @@ type app struct {
 // run does what args say and returns the exit code. Errors go to stderr.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	redis.SetLogger(silence{})
-	// net/http prints what a server sends without being asked, as it is: a
-	// credential, if it gives back what it was sent.
-	log.SetOutput(io.Discard)
 	a := &app{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
