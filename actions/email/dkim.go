@@ -15,6 +15,7 @@ import (
 	"github.com/wneessen/go-mail"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/mailaddress"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -51,7 +52,7 @@ func (p *Params) readDKIM() (signature, error) {
 	if err := actions.Decode(place, raw, &d); err != nil {
 		return signature{}, err
 	}
-	domain, err := asciiDomain(d.Domain)
+	domain, err := mailaddress.ASCIIDomain(d.Domain)
 	switch {
 	case err != nil:
 		return signature{}, errors.New(place + ": domain: want the domain that signs, such as example.com")

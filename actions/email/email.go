@@ -23,6 +23,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/mailaddress"
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
@@ -84,7 +85,7 @@ func helloName() string {
 	if err != nil {
 		return "localhost"
 	}
-	if name, err = asciiDomain(name); err != nil {
+	if name, err = mailaddress.ASCIIDomain(name); err != nil {
 		return "localhost"
 	}
 	return name

@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 	"github.com/wneessen/go-mail"
 
+	"github.com/sealpost/sealpost/actions/mailaddress"
 	"github.com/sealpost/sealpost/queue"
 )
 
@@ -111,7 +112,7 @@ func (pl *plan) sender(fallback string) (*netmail.Address, error) {
 	if pl.from != nil {
 		return pl.from, nil
 	}
-	list, err := parseList(fallback)
+	list, err := mailaddress.ParseList(fallback)
 	if err != nil || len(list) != 1 {
 		return nil, errors.New("no sender: the job gives no address in \"from\", and neither the secret's \"from\" nor its username is one")
 	}
@@ -140,7 +141,7 @@ func dotAtom(id string) string {
 		if c == '.' && i > 0 && i < len(b)-1 && b[i-1] != '.' {
 			continue
 		}
-		if !isAtom(c) {
+		if !mailaddress.IsAtom(c) {
 			b[i] = '-'
 		}
 	}

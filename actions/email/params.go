@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/actions/mailaddress"
 	"github.com/sealpost/sealpost/queue"
 )
 
@@ -112,7 +113,7 @@ func (p *Params) addresses() (*plan, error) {
 		name, list string
 		dst        *[]*mail.Address
 	}{{"to", p.To, &pl.to}, {"cc", p.Cc, &pl.cc}, {"bcc", p.Bcc, &pl.bcc}, {"reply_to", p.ReplyTo, &pl.replyTo}} {
-		addresses, err := parseList(f.list)
+		addresses, err := mailaddress.ParseList(f.list)
 		if err != nil {
 			return nil, fmt.Errorf("field %q: %w", f.name, err)
 		}
@@ -121,8 +122,8 @@ func (p *Params) addresses() (*plan, error) {
 	switch n := len(pl.to) + len(pl.cc) + len(pl.bcc); {
 	case n == 0:
 		return nil, errors.New("no recipient: give \"to\", \"cc\" or \"bcc\"")
-	case n > maxRecipients || len(pl.replyTo) > maxRecipients:
-		return nil, fmt.Errorf("more than %d recipients", maxRecipients)
+	case n > mailaddress.MaxRecipients || len(pl.replyTo) > mailaddress.MaxRecipients:
+		return nil, fmt.Errorf("more than %d recipients", mailaddress.MaxRecipients)
 	}
 	return pl, nil
 }
@@ -135,9 +136,9 @@ func (pl *plan) setFrom(from string) error {
 	from = strings.TrimSpace(from)
 	if !strings.Contains(from, "@") {
 		pl.fromName = from
-		return checkName(from)
+		return mailaddress.CheckName(from)
 	}
-	list, err := parseList(from)
+	list, err := mailaddress.ParseList(from)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (pl *plan) fill(p *Params, vars filler) error {
 // server must offer SMTPUTF8 (RFC 6531). Names do not count: they are encoded.
 func (pl *plan) needsUTF8(from *mail.Address) bool {
 	for _, a := range slices.Concat(pl.to, pl.cc, pl.bcc, pl.replyTo, []*mail.Address{from}) {
-		if !isASCII(a.Address) {
+		if !mailaddress.IsASCII(a.Address) {
 			return true
 		}
 	}

@@ -30,7 +30,8 @@ func layers() []layer {
 		{"actions/netguard", 0},
 		{"actions", 1},
 		{"actions/webclient", 2}, // what HTTP senders share
-		{"actions/...", 3},       // one folder for each sender, and the sinks
+		{"actions/mailaddress", 2},
+		{"actions/...", 3}, // one folder for each sender, and the sinks
 		{"config", 1},
 		{"queue", 0},
 		{"secrets/redact", -1}, // the type that never prints; everybody has values

@@ -1,4 +1,6 @@
-package email
+// Package mailaddress reads the addresses of mails for all senders: what stands in
+// a job, brought into the form that goes over the wire, or refused.
+package mailaddress
 
 import (
 	"errors"
@@ -16,17 +18,17 @@ import (
 
 // Limits of an address.
 const (
-	maxRecipients = 100 // per mail; every server must take 100 (RFC 5321, section 4.5.3.1.8)
+	MaxRecipients = 100 // per mail; every server must take 100 (RFC 5321, section 4.5.3.1.8)
 	maxAddress    = 254 // bytes: a path of 256 less its angle brackets (RFC 5321, section 4.5.3.1.3)
 	maxLocal      = 64  // bytes (RFC 5321, section 4.5.3.1.1)
 	maxLabel      = 63  // bytes (RFC 1035, section 2.3.4)
 	maxName       = 255 // bytes of a display name; ours: nobody has a longer one
 )
 
-// parseList reads addresses with commas or semicolons between, each alone or
+// ParseList reads addresses with commas or semicolons between, each alone or
 // after a name. Empty entries are dropped. The error gives the place of the
 // bad entry, from 1, and not its text: addresses are personal data.
-func parseList(list string) ([]*mail.Address, error) {
+func ParseList(list string) ([]*mail.Address, error) {
 	if err := actions.CheckLine(list); err != nil {
 		return nil, err
 	}
@@ -36,8 +38,8 @@ func parseList(list string) ([]*mail.Address, error) {
 		if entry == "" {
 			continue
 		}
-		if len(out) == maxRecipients {
-			return nil, fmt.Errorf("more than %d addresses", maxRecipients)
+		if len(out) == MaxRecipients {
+			return nil, fmt.Errorf("more than %d addresses", MaxRecipients)
 		}
 		a, err := parseAddress(entry)
 		if err != nil {
@@ -73,7 +75,7 @@ func parseAddress(s string) (*mail.Address, error) {
 	if err != nil {
 		return nil, errors.New("is not a mail address") // err would repeat it
 	}
-	if err := checkName(a.Name); err != nil {
+	if err := CheckName(a.Name); err != nil {
 		return nil, fmt.Errorf("its name %w", err)
 	}
 	at := strings.LastIndexByte(a.Address, '@')
@@ -86,7 +88,7 @@ func parseAddress(s string) (*mail.Address, error) {
 	if err := checkLocal(local); err != nil {
 		return nil, err
 	}
-	domain, err = asciiDomain(domain)
+	domain, err = ASCIIDomain(domain)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +99,8 @@ func parseAddress(s string) (*mail.Address, error) {
 	return a, nil
 }
 
-// checkName takes display names that every reader reads alike.
-func checkName(name string) error {
+// CheckName takes display names that every reader reads alike.
+func CheckName(name string) error {
 	// An encoded word can decode to a line end that was not seen before.
 	if err := actions.CheckLine(name); err != nil {
 		return err
@@ -132,7 +134,7 @@ func checkLocal(local string) error {
 			switch {
 			case r >= utf8.RuneSelf && !unicode.IsPrint(r):
 				return errors.New("has a character before the @ that cannot be seen")
-			case r < utf8.RuneSelf && !isAtom(byte(r)):
+			case r < utf8.RuneSelf && !IsAtom(byte(r)):
 				return errors.New("has a quoted or forbidden character before the @")
 			}
 		}
@@ -140,20 +142,20 @@ func checkLocal(local string) error {
 	return nil
 }
 
-// isASCII reports whether s needs no SMTPUTF8.
-func isASCII(s string) bool {
+// IsASCII reports whether s needs no SMTPUTF8.
+func IsASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-// isAtom reports whether c is atext of RFC 5322.
-func isAtom(c byte) bool {
+// IsAtom reports whether c is atext of RFC 5322.
+func IsAtom(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// asciiDomain returns the domain in lower case and punycode. go-mail and most
+// ASCIIDomain returns the domain in lower case and punycode. go-mail and most
 // servers do not do it: b@bücher.test would go out as raw bytes.
-func asciiDomain(domain string) (string, error) {
+func ASCIIDomain(domain string) (string, error) {
 	ascii, err := idna.Lookup.ToASCII(domain)
 	if err != nil || ascii == "" || len(ascii) > 253 {
 		return "", errors.New("has no valid domain")
