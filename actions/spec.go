@@ -77,18 +77,7 @@ func keptSpecs() []Spec {
 		{Kind: "sms", Fields: []Field{need(line("to")), need(text("message"))}},
 		{Kind: "mqtt", Fields: []Field{need(line("topic")), need(text("payload")), line("bucket"), {Name: "qos", Form: ScalarForm},
 			{Name: "retain", Form: FlagForm}}},
-		{Kind: "email-sendgrid", Fields: []Field{need(line("from")), need(line("to")), line("subject"), need(text("message")),
-			{Name: "sendgrid_api_key", Form: SecretForm, Need: true, Secret: secrets.TypeText}}},
-		{Kind: "sms-twilio", Fields: append(twilio(), need(text("message")))},
-		{Kind: "whatsapp-twilio", Either: []string{"message", "content_sid"}, Fields: append(twilio(), text("message"),
-			Field{Name: "content_sid", Form: SecretForm, Secret: secrets.TypeText}, Field{Name: "content_variables", Form: PairsForm, Vars: true})},
 	}
-}
-
-func twilio() []Field {
-	return []Field{{Name: "from", Form: LineForm, Need: true}, {Name: "to", Form: LineForm, Need: true},
-		{Name: "twilio_sid", Form: SecretForm, Need: true, Secret: secrets.TypeText},
-		{Name: "twilio_token", Form: SecretForm, Need: true, Secret: secrets.TypeText}}
 }
 
 // Catalog is what types of actions there are. It does not change.

@@ -70,6 +70,11 @@ type Config struct {
 	// AllowNet lists addresses that senders may reach although they are private,
 	// comma separated: CIDRs, addresses, host:port. Default "": none.
 	AllowNet string // SEALPOST_ALLOW_NET
+	// SendgridURL and TwilioURL are the base URLs of the providers' APIs, without a
+	// slash at the end. Defaults: their own. Plain http only with AllowNet, which
+	// must name the address.
+	SendgridURL string // SEALPOST_SENDGRID_URL
+	TwilioURL   string // SEALPOST_TWILIO_URL
 
 	// ScriptDir holds the programs of analyses that a worker starts. Default "":
 	// this process starts none.

@@ -30,6 +30,7 @@ func defaults() Config {
 		Grace: 25 * time.Second, MaxAttempts: 12, Partitions: 1, Durability: "memory", QueueMax: 10_000_000,
 		LogRetention: 24 * time.Hour, LogLevel: slog.LevelInfo, LogFormat: "json", URL: "http://127.0.0.1:8080",
 		ScriptTimeout: time.Minute,
+		SendgridURL:   "https://api.sendgrid.com", TwilioURL: "https://api.twilio.com",
 	}
 }
 
@@ -123,6 +124,9 @@ func TestLoadNamesTheRule(t *testing.T) {
 		{"format", "LOG_FORMAT", "xml", "want json or text"},
 		{"url without scheme", "URL", "localhost:8080", "want http://host:port"},
 		{"url with login", "URL", "http://u:p@h", "without login"},
+		{"base url with a slash", "SENDGRID_URL", "https://x.test/", "SEALPOST_SENDGRID_URL (environment): want a URL without a slash"},
+		{"base url with login", "TWILIO_URL", "https://u:p@x.test", "without login"},
+		{"plain base url", "TWILIO_URL", "http://x.test", "SEALPOST_TWILIO_URL: want https"},
 		{"token with a space", "TOKEN", "a b", "want one token"},
 		{"a relative directory", "SCRIPT_DIR", "scripts", "absolute path"},
 		{"allow list", "ALLOW_NET", "10.0.0.0/8, 10.1.2.3/8", "entry 2: want a CIDR"},

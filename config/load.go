@@ -204,6 +204,11 @@ func (l *loader) together() {
 	if c.APIAddr == c.OpsAddr && !strings.HasSuffix(c.APIAddr, ":0") {
 		l.wrong("SEALPOST_OPS_ADDR", "", "want another address than SEALPOST_API_ADDR, or off")
 	}
+	for _, u := range []struct{ name, base string }{{"SEALPOST_SENDGRID_URL", c.SendgridURL}, {"SEALPOST_TWILIO_URL", c.TwilioURL}} {
+		if strings.HasPrefix(strings.ToLower(u.base), "http:") && c.AllowNet == "" {
+			l.wrong(u.name, "", "want https; http is for an address that SEALPOST_ALLOW_NET names")
+		}
+	}
 }
 
 // readSecret returns the text of a _FILE without the line break at its end.

@@ -165,6 +165,17 @@ func checkURL(v string) error {
 	return nil
 }
 
+// checkBase takes the base URL of an API, to which paths are added.
+func checkBase(v string) error {
+	if err := checkURL(v); err != nil {
+		return err
+	}
+	if strings.HasSuffix(v, "/") || strings.ContainsAny(v, "?#") {
+		return rule("want a URL without a slash at its end")
+	}
+	return nil
+}
+
 func setLevel(field *slog.Level, v string) error {
 	level, ok := levels()[v]
 	if !ok {

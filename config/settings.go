@@ -107,6 +107,10 @@ func workerSettings() []Setting {
 		durationSetting("SEALPOST_SCRIPT_TIMEOUT", "60s", time.Second, time.Hour,
 			"How long such a program may run before it gets SIGTERM, and SIGKILL 5s later. 1s to 1h.",
 			func(c *Config) *time.Duration { return &c.ScriptTimeout }),
+		textSetting("SEALPOST_SENDGRID_URL", "https://api.sendgrid.com", "Base URL of SendGrid's API; `https://api.eu.sendgrid.com` for accounts of the EU. `http://` only for an address that SEALPOST_ALLOW_NET names.",
+			checkBase, func(c *Config) *string { return &c.SendgridURL }),
+		textSetting("SEALPOST_TWILIO_URL", "https://api.twilio.com", "Base URL of Twilio's API, as above.",
+			checkBase, func(c *Config) *string { return &c.TwilioURL }),
 	}
 }
 

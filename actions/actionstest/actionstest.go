@@ -31,6 +31,9 @@ type Fixture struct {
 	// Keys returns the idempotency keys of what the peer has taken, in order, one
 	// for each delivery: the Message-ID, the deduplication id.
 	Keys func() []string
+	// NoKey says that the peer's protocol has no place for such a key: Keys then
+	// tells deliveries apart by something else, and need not repeat.
+	NoKey bool
 	// Hang makes the peer silent from now on.
 	Hang func()
 	// Echo makes the peer refuse from now on, with all it was ever told in its
@@ -89,6 +92,9 @@ func goodJob(t *testing.T, f Fixture) {
 }
 
 func sameKey(t *testing.T, f Fixture) {
+	if f.NoKey {
+		t.Skip("the peer takes no key")
+	}
 	for attempt := range 2 {
 		if _, err := do(t.Context(), t, f, f.Job, attempt+1); err != nil {
 			t.Fatalf("attempt %d: %v", attempt+1, err)

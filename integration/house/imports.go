@@ -31,6 +31,7 @@ func layers() []layer {
 		{"actions", 1},
 		{"actions/webclient", 2}, // what HTTP senders share
 		{"actions/mailaddress", 2},
+		{"actions/provider", 2},
 		{"actions/...", 3}, // one folder for each sender, and the sinks
 		{"config", 1},
 		{"queue", 0},

@@ -1,0 +1,158 @@
+package sendgrid
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/actions/sink"
+	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "goroutines left:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// apiKey has the form of SendGrid's keys.
+const apiKey = "SG.canary-Name-0123456789.canary-Value-abcdefghijklmnopqrstuvwxyz-01234567"
+
+// vault is a secret store.
+type vault struct {
+	mu     sync.Mutex
+	values map[string]string // by key
+	typ    secrets.Type      // "" is text
+	err    error
+	opens  int
+}
+
+func (v *vault) Lookup(_ context.Context, ref string) (secrets.Ref, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err != nil {
+		return secrets.Ref{}, v.err
+	}
+	if _, ok := v.values[ref]; !ok {
+		return secrets.Ref{}, secrets.ErrNotFound
+	}
+	typ := secrets.TypeText
+	if v.typ != "" {
+		typ = v.typ
+	}
+	return secrets.Ref{ID: "id-of-" + ref, Key: ref, Type: typ, Version: 3}, nil
+}
+
+func (v *vault) OpenText(_ context.Context, ref secrets.Ref, use secrets.Use) (secrets.Text, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if use.Actor == "" || use.Why == "" {
+		return secrets.Text{}, errors.New("no use given for the audit")
+	}
+	v.opens++
+	return secrets.Text{Ref: ref, Value: redact.New(v.values[ref.Key])}, nil
+}
+
+// world is a SendGrid with TLS and the action that sends to it.
+type world struct {
+	sink   *sink.SendGrid
+	vault  *vault
+	action *Action
+}
+
+func newWorld(t testing.TB, timeout time.Duration) *world {
+	t.Helper()
+	s, err := sink.StartSendGrid(sink.HTTPConfig{TLS: true}, apiKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	guard, err := netguard.Parse("127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(s.CAPEM()))
+	w := &world{sink: s, vault: &vault{values: map[string]string{"SENDGRID": apiKey}}}
+	w.action = New(Config{Vault: w.vault, Guard: guard, Worker: "w1", URL: s.URL() + "/", Timeout: timeout, Roots: roots})
+	t.Cleanup(func() { _ = w.action.Close() })
+	return w
+}
+
+type fields map[string]any
+
+// job returns a job with a good action, changed by f; nil takes a field away.
+func job(t testing.TB, data string, f fields) *queue.Job {
+	t.Helper()
+	action := fields{"type": Kind, "sendgrid_api_key": "SENDGRID", "from": "Ops <ops@sender.test>", "to": "b@receiver.test", "subject": "Hi", "message": "Text"}
+	for k, v := range f {
+		action[k] = v
+		if v == nil {
+			delete(action, k)
+		}
+	}
+	raw, err := json.Marshal(action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &queue.Job{JID: "1-0", ID: "order-1", Action: raw}
+	if data != "" {
+		j.Data = json.RawMessage(data)
+	}
+	return j
+}
+
+// do makes an attempt.
+func do(ctx context.Context, t testing.TB, a *Action, j *queue.Job) (queue.Reply, error) {
+	t.Helper()
+	work, err := a.Prepare(j)
+	if err != nil {
+		t.Fatalf("Prepare: %v", err)
+	}
+	return work.Do(ctx, queue.NewClaim(j, 1, nil))
+}
+
+// outcome names the type of a job's error.
+func outcome(err error) string {
+	var (
+		parked    *queue.ParkedError
+		throttled *queue.ThrottledError
+		dead      *queue.PermanentError
+	)
+	switch {
+	case err == nil:
+		return "done"
+	case errors.As(err, &parked):
+		return "parked"
+	case errors.As(err, &throttled):
+		return "throttled " + throttled.After.String()
+	case errors.As(err, &dead):
+		return "dead"
+	}
+	return "retry"
+}
+
+// everything is all that an attempt leaves behind.
+func everything(reply queue.Reply, err error) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%+v %#v", reply, reply)
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+		fmt.Fprintf(&b, " %v %+v %#v", cause, cause, cause)
+	}
+	return b.String()
+}
