@@ -22,6 +22,9 @@ func analysisRoutes() []route {
 		{get, "/analysis/{id}/download", isAdmin, noBody, quick, (*API).noScripts},
 		{post, "/analysis/services/email-smtp/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSMTP},
 		{post, "/analysis/services/queue-sqs/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSQS},
+		{post, "/analysis/services/email-sendgrid/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSendgrid},
+		{post, "/analysis/services/sms-twilio/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceSMS},
+		{post, "/analysis/services/whatsapp-twilio/send", adminOrAnalysis, serviceBody, serviceTime + quick, (*API).serviceWhatsApp},
 		{post, "/analysis/services/console/send", isAnalysis, smallBody, quick, (*API).serviceConsole},
 
 		{get, "/action", canWatch, noBody, quick, (*API).listActions},

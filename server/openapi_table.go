@@ -151,12 +151,22 @@ func actionOperations(types schemas) map[string]operation {
 
 func serviceOperations(schemas) map[string]operation {
 	credential := schema{"description": "The value of a secret, as JSON text or as an object", "writeOnly": true}
+	text := schema{"description": "The value of a secret", "type": "string", "writeOnly": true}
+	file := schema{"type": "object"}
+	message := []any{"to", textSchema(), "from", textSchema(), "twilio_sid", text, "twilio_token", text}
 	mail := objectSchema("to", textSchema(), "from?", textSchema(), "subject", textSchema(), "message?", textSchema(), "html?", textSchema(),
 		"attachment?", schema{"type": "object"}, "smtp_secret", credential)
 	return map[string]operation{
 		"POST /analysis/services/email-smtp/send": {summary: "Send a mail with a credential of the caller's", body: mail, result: textSchema()},
 		"POST /analysis/services/queue-sqs/send": {summary: "Send messages with a credential of the caller's",
 			body: objectSchema("sqs_secret", credential, "dataList", listSchema(schema{}), "batch_enabled?", schema{"type": "boolean"}), result: textSchema()},
+		"POST /analysis/services/email-sendgrid/send": {summary: "Send a mail by SendGrid with a key of the caller's", result: textSchema(),
+			body: objectSchema("to", textSchema(), "from", textSchema(), "subject", textSchema(), "message?", textSchema(), "html?", textSchema(),
+				"attachment?", file, "attachments?", file, "sendgrid_api_key", text)},
+		"POST /analysis/services/sms-twilio/send": {summary: "Send an SMS by Twilio with a login of the caller's", result: textSchema(),
+			body: objectSchema(append(message, "message", textSchema())...)},
+		"POST /analysis/services/whatsapp-twilio/send": {summary: "Send a WhatsApp message by Twilio with a login of the caller's", result: textSchema(),
+			body: objectSchema(append(message, "message?", textSchema(), "content_sid?", textSchema(), "content_variables?", schema{}, "media_url?", textSchema())...)},
 		"POST /analysis/services/console/send": {summary: "Add a line to the console of the analysis",
 			body: objectSchema("message", textSchema(), "timestamp?", schema{}), result: textSchema()},
 	}

@@ -60,6 +60,9 @@ func story() []drive {
 		{op: "POST /analysis/services/console/send", kind: analysisKind, body: `{"message":"hello","timestamp":1}`},
 		{op: "POST /analysis/services/email-smtp/send", kind: analysisKind, body: `{"to":"a@b.test","smtp_secret":"{}"}`, status: 404},
 		{op: "POST /analysis/services/queue-sqs/send", kind: analysisKind, body: `{"sqs_secret":"{}"}`, status: 404},
+		{op: "POST /analysis/services/email-sendgrid/send", kind: analysisKind, body: `{"to":"a@b.test","from":"b@b.test","subject":"s","sendgrid_api_key":"k"}`, status: 404},
+		{op: "POST /analysis/services/sms-twilio/send", kind: analysisKind, body: `{"to":"+1","from":"+1","message":"m","twilio_sid":"s","twilio_token":"t"}`, status: 404},
+		{op: "POST /analysis/services/whatsapp-twilio/send", kind: analysisKind, body: `{"to":"+1","from":"+1","message":"m","twilio_sid":"s","twilio_token":"t"}`, status: 404},
 		{op: "GET /events", path: "/events?channels=analysis_trigger", kind: analysisKind},
 
 		{op: "POST /action", body: `{"name":"a","type":"interval","trigger":[{"interval":"3 minutes"}],"action":{"type":"script","script":["{analysis}"]}}`, keep: "action"},

@@ -62,11 +62,23 @@ func (a *API) serviceSQS(r *http.Request, who access.Principal) (any, error) {
 	return a.service(r, who, "queue-sqs", "sqs_secret")
 }
 
+func (a *API) serviceSendgrid(r *http.Request, who access.Principal) (any, error) {
+	return a.service(r, who, "email-sendgrid", "sendgrid_api_key")
+}
+
+func (a *API) serviceSMS(r *http.Request, who access.Principal) (any, error) {
+	return a.service(r, who, "sms-twilio", "twilio_sid", "twilio_token")
+}
+
+func (a *API) serviceWhatsApp(r *http.Request, who access.Principal) (any, error) {
+	return a.service(r, who, "whatsapp-twilio", "twilio_sid", "twilio_token")
+}
+
 // service has the sender of this kind do the request at once, with the
-// credential that stands in its field. Nothing of it is kept: not in Redis, as a
+// credential that stands in its fields. Nothing of it is kept: not in Redis, as a
 // job's would be, and not in memory.
-func (a *API) service(r *http.Request, who access.Principal, kind, field string) (any, error) {
-	value, request, err := serviceRequest(r, field)
+func (a *API) service(r *http.Request, who access.Principal, kind string, fields ...string) (any, error) {
+	given, request, err := serviceRequest(r, fields)
 	if err != nil {
 		return nil, err
 	}
@@ -89,44 +101,70 @@ func (a *API) service(r *http.Request, who access.Principal, kind, field string)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), serviceTime)
 	defer cancel()
-	if _, err := sender.SendWith(ctx, value, request); err != nil {
-		return nil, refuseService(err, value)
+	if _, err := sender.SendWith(ctx, given.value, request); err != nil {
+		return nil, refuseService(err, given.hide)
 	}
 	return "Successfully Sent", nil
 }
 
-// serviceRequest takes the credential out of the body: JSON text, or the object
-// itself.
-func serviceRequest(r *http.Request, field string) (value redact.String, request json.RawMessage, err error) {
+// given is a credential that came with a request.
+type given struct {
+	value redact.String   // as the sender wants it
+	hide  []redact.String // what the answer may not show
+}
+
+// serviceRequest takes the credential out of the body. That of one field is its
+// value; of several it is an object of them.
+func serviceRequest(r *http.Request, names []string) (g given, request json.RawMessage, err error) {
 	body, err := readBody(r)
 	if err != nil {
-		return value, nil, err
+		return g, nil, err
 	}
 	var fields map[string]json.RawMessage
 	if body == nil || json.Unmarshal(body, &fields) != nil || fields == nil {
-		return value, nil, refuse(http.StatusBadRequest, "A JSON object is required")
+		return g, nil, refuse(http.StatusBadRequest, "A JSON object is required")
 	}
-	raw := fields[field]
-	delete(fields, field)
+	parts := map[string]json.RawMessage{}
+	for _, name := range names {
+		text, err := credentialText(fields, name)
+		if err != nil {
+			return g, nil, err
+		}
+		parts[name] = fields[name]
+		delete(fields, name)
+		g.value = redact.New(text)
+		g.hide = append(g.hide, g.value)
+	}
+	if len(names) > 1 {
+		all, err := json.Marshal(parts)
+		if err != nil {
+			return g, nil, err
+		}
+		g.value = redact.New(string(all))
+	}
+	request, err = json.Marshal(fields)
+	return g, request, err
+}
+
+// credentialText returns the text of a field: JSON text, or the object itself.
+func credentialText(fields map[string]json.RawMessage, name string) (string, error) {
+	raw := fields[name]
 	var text string
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
-		return value, nil, refuse(http.StatusBadRequest, "%s is required: the value of the secret", field)
+		return "", refuse(http.StatusBadRequest, "%s is required: the value of the secret", name)
 	case raw[0] == '{':
-		value = redact.New(string(raw))
-	case json.Unmarshal(raw, &text) == nil:
-		value = redact.New(text)
-	default:
-		return value, nil, refuse(http.StatusBadRequest, "%s must be the value of the secret, as JSON text or as an object", field)
+		return string(raw), nil
+	case json.Unmarshal(raw, &text) != nil:
+		return "", refuse(http.StatusBadRequest, "%s must be the value of the secret, as JSON text or as an object", name)
 	}
-	request, err = json.Marshal(fields)
-	return value, request, err
+	return text, nil
 }
 
 // refuseService is the answer for a request that was not done. It is never a
 // 5xx, because clients send again after that, and a mail whose fate is unknown
 // would go five times.
-func refuseService(err error, value redact.String) error {
+func refuseService(err error, hide []redact.String) error {
 	status := http.StatusFailedDependency // the other side: it may go well in a while
 	if _, ok := errors.AsType[*queue.PermanentError](err); ok {
 		status = http.StatusBadRequest
@@ -135,7 +173,7 @@ func refuseService(err error, value redact.String) error {
 	} else if _, ok := errors.AsType[*queue.ThrottledError](err); ok {
 		status = http.StatusTooManyRequests
 	}
-	return refuse(status, "%s", redact.Scrub(ownText(err), value))
+	return refuse(status, "%s", redact.Scrub(ownText(err), hide...))
 }
 
 // consoleBody is a line that an analysis writes. Timestamp is a number of

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -10,8 +11,10 @@ import (
 	"github.com/sealpost/sealpost/access"
 	"github.com/sealpost/sealpost/actions/email"
 	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/actions/sendgrid"
 	"github.com/sealpost/sealpost/actions/sink"
 	"github.com/sealpost/sealpost/actions/sqs"
+	"github.com/sealpost/sealpost/actions/twilio"
 )
 
 // senders is a process whose senders may reach this machine.
@@ -27,7 +30,83 @@ func (s *site) senders() *site {
 	return s.process(mail, queue)
 }
 
+// providers is a process that sends by sinks of SendGrid and Twilio.
+func (s *site) providers() (*site, *sink.SendGrid, *sink.Twilio) {
+	s.t.Helper()
+	guard, err := netguard.Parse("127.0.0.0/8")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	mails, err := sink.StartSendGrid(sink.HTTPConfig{}, "SG."+canary+".key")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	messages, err := sink.StartTwilio(sink.HTTPConfig{}, accountSID, canary)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	mail := sendgrid.New(sendgrid.Config{Vault: s.store, Guard: guard, Worker: "test", URL: mails.URL(), Timeout: 5 * time.Second})
+	config := twilio.Config{Vault: s.store, Guard: guard, Worker: "test", URL: messages.URL(), Timeout: 5 * time.Second}
+	sms, whatsapp := twilio.NewSMS(config), twilio.NewWhatsApp(config)
+	s.t.Cleanup(func() {
+		_ = errors.Join(mail.Close(), sms.Close(), whatsapp.Close(), mails.Close(), messages.Close())
+	})
+	return s.process(mail, sms, whatsapp), mails, messages
+}
+
 const canary = "canary-Passw0rd!"
+
+// accountSID is an account at Twilio.
+const accountSID = "ACc0ffee0123456789abcdef0123456789"
+
+func TestProvidersSendWithTheValuesOfSecrets(t *testing.T) {
+	s := newSite(t)
+	n, mails, messages := s.providers()
+	with := func(change map[string]any) string {
+		body := map[string]any{"from": "+15005550006", "to": "+15005551111", "message": "m", "twilio_sid": accountSID, "twilio_token": canary}
+		for k, v := range change {
+			body[k] = v
+		}
+		return asJSON(t, body)
+	}
+	mail := func(key any) string {
+		return asJSON(t, map[string]any{"from": "a@sender.test", "to": "b@receiver.test", "subject": "s", "message": "m", "sendgrid_api_key": key})
+	}
+	tests := []struct {
+		name, service, body string
+		status              int
+		want                string // in the message
+	}{
+		{"a mail", "email-sendgrid", mail("SG." + canary + ".key"), 200, ""},
+		{"a mail without a key", "email-sendgrid", mail(nil), 400, "sendgrid_api_key is required"},
+		{"a mail with a wrong key", "email-sendgrid", mail("SG.canary-wrong-one.key"), 400, "401"},
+		{"an SMS", "sms-twilio", with(nil), 200, ""},
+		{"an SMS with a wrong token", "sms-twilio", with(map[string]any{"twilio_token": "canary-wrong-one"}), 400, "401"},
+		{"an SMS with a token that is a number", "sms-twilio", with(map[string]any{"twilio_token": 7}), 400, "twilio_token must be"},
+		{"an SMS without a SID", "sms-twilio", with(map[string]any{"twilio_sid": ""}), 400, "twilio_sid"},
+		{"an SMS to nobody", "sms-twilio", with(map[string]any{"to": sink.TwilioInvalid}), 400, "21211"},
+		{"a message", "whatsapp-twilio", with(nil), 200, ""},
+		{"a template", "whatsapp-twilio", with(map[string]any{"message": nil, "content_sid": "HX0123456789abcdef0123456789abcdef", "content_variables": map[string]string{"1": "v"}}), 200, ""},
+		{"a file", "whatsapp-twilio", with(map[string]any{"attachment": map[string]string{"archive": "YQ==", "filename": "a.png"}}), 400, "media_url"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := n.do(analysisKind, "POST", "/analysis/services/"+tt.service+"/send", tt.body)
+			if got.status != tt.status || !strings.Contains(got.message, tt.want) {
+				t.Errorf("got %d %s, want %d with %q", got.status, got.body, tt.status, tt.want)
+			}
+			if strings.Contains(got.body, "canary") || strings.Contains(got.body, accountSID) || strings.Contains(got.body, "0005551") {
+				t.Errorf("a value is shown: %s", got.body)
+			}
+		})
+	}
+	if m, d := len(mails.Mails()), messages.Messages(); m != 1 || len(d) != 3 || d[1].To != "whatsapp:+15005551111" || d[2].Variables != `{"1":"v"}` {
+		t.Errorf("got %d mails and the messages %+v", m, d)
+	}
+	if all := n.log.String() + s.log.String() + s.redis.Dump(); strings.Contains(all, "canary") || strings.Contains(all, accountSID) {
+		t.Error("a value is in the log or in Redis")
+	}
+}
 
 // startMail returns a mail server and the value of a secret for it.
 func startMail(t *testing.T) (*sink.SMTP, map[string]any) {
