@@ -11,24 +11,24 @@ import (
 	"github.com/sealpost/sealpost/actions/sink"
 )
 
-// receiver is a peer of a type of action, with its secret stored.
-type receiver struct {
+// destination is a peer of a type of action, with its secret stored.
+type destination struct {
 	action  func(text string) map[string]any // that sends the text and $VALUE$
 	arrived func() []string                  // all that came, oldest first
 }
 
-// receivers are the types of actions and who receives what they send.
-func receivers() map[string]func(*site) receiver {
-	return map[string]func(*site) receiver{
+// destinations are the types of actions and who receives what they send.
+func destinations() map[string]func(*site) destination {
+	return map[string]func(*site) destination{
 		"email-smtp": mailReceiver,
 		"queue-sqs":  queueReceiver,
 		"post":       postReceiver,
 	}
 }
 
-func mailReceiver(s *site) receiver {
+func mailReceiver(s *site) destination {
 	mails := s.mailSink()
-	return receiver{
+	return destination{
 		action: func(text string) map[string]any {
 			return mailAction(map[string]any{"subject": text + " $VALUE$"})
 		},
@@ -67,9 +67,9 @@ func bodies(q *sink.SQS, name string) []string {
 	return list
 }
 
-func queueReceiver(s *site) receiver {
+func queueReceiver(s *site) destination {
 	q := s.sqsSink("stored")
-	return receiver{
+	return destination{
 		action: func(text string) map[string]any {
 			return map[string]any{"type": "queue-sqs", "sqs_secret": "QUEUE", "message": text + " $VALUE$"}
 		},
@@ -77,13 +77,13 @@ func queueReceiver(s *site) receiver {
 	}
 }
 
-func postReceiver(s *site) receiver {
+func postReceiver(s *site) destination {
 	web, err := sink.StartHTTP(sink.HTTPConfig{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = web.Close() })
-	return receiver{
+	return destination{
 		action: func(text string) map[string]any {
 			return map[string]any{"type": "post", "url": web.URL() + "/in", "headers": map[string]string{"X-Text": text + " $VALUE$"}}
 		},
@@ -130,7 +130,7 @@ func (s *site) trigger(name, data string) {
 func TestAStoredActionOfEachTypeSends(t *testing.T) {
 	s := newSite(t)
 	s.serve()
-	for kind, start := range receivers() {
+	for kind, start := range destinations() {
 		t.Run(kind, func(t *testing.T) {
 			to := start(s)
 			name := "stored " + kind
