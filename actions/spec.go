@@ -16,6 +16,10 @@ type Spec struct {
 	Fields []Field  // of the action object, besides "type"; in the order of the docs
 	Either []string // fields of which one must be there; nil: none
 
+	// Attempts is the limit of jobs that name none, as their work says it
+	// ([queue.Limited]); 0 is the process'.
+	Attempts int
+
 	// Sentences for the docs; each is "" when there is nothing to say.
 	Limits     string // how much at once
 	Retries    string // what is tried again, and how often

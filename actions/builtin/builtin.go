@@ -10,18 +10,16 @@ import (
 	"github.com/sealpost/sealpost/actions/email"
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/actions/post"
-	"github.com/sealpost/sealpost/actions/provider"
 	"github.com/sealpost/sealpost/actions/script"
 	"github.com/sealpost/sealpost/actions/sendgrid"
 	"github.com/sealpost/sealpost/actions/sqs"
 	"github.com/sealpost/sealpost/actions/twilio"
 )
 
-// Vault is the part of the secret store that the actions need between them.
+// Vault is the part of the secret store that the actions need between them: a
+// mail may be signed, so what it needs opens texts, too.
 type Vault interface {
 	email.Vault
-	post.Vault
-	provider.Vault
 	sqs.Vault
 }
 

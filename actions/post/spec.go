@@ -13,8 +13,9 @@ var urlForm = regexp.MustCompile(`^(?i:https?)://[^/]`)
 // Spec describes the action.
 func (a *Action) Spec() actions.Spec {
 	return actions.Spec{
-		Kind:  Kind,
-		Title: "Sends the job's data, as a JSON array, to a URL.",
+		Kind:     Kind,
+		Attempts: maxAttempts,
+		Title:    "Sends the job's data, as a JSON array, to a URL.",
 		Fields: []actions.Field{
 			{
 				Name: "url", Form: actions.LineForm, Need: true, Match: urlForm, Vars: true,

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -41,35 +42,35 @@ know them go on. Nothing here does them: a job of one is a dead letter at once.
 `
 
 // document is the whole page.
-func document(r *actions.Registry) (string, error) {
+func document(r *actions.Registry) string {
 	var b strings.Builder
 	b.WriteString(head)
-	if err := writeSummary(&b, r); err != nil {
-		return "", err
-	}
+	writeSummary(&b, r)
 	for _, s := range r.Specs() {
-		if err := writeType(&b, r, s); err != nil {
-			return "", err
-		}
+		writeType(&b, s)
 	}
 	writeVariables(&b)
 	writeKept(&b, r)
-	return b.String(), nil
+	return b.String()
 }
 
 // writeSummary writes one row for each type.
-func writeSummary(b *strings.Builder, r *actions.Registry) error {
+func writeSummary(b *strings.Builder, r *actions.Registry) {
 	b.WriteString("| type | secret | attempts | can arrive twice | told apart by |\n|---|---|---|---|---|\n")
 	for _, s := range r.Specs() {
-		n, err := attempts(r, s)
-		if err != nil {
-			return err
-		}
+		n := attempts(s)
 		fmt.Fprintf(b, "| [`%s`](#%s) | %s | %d | %s | %s |\n",
 			s.Kind, s.Kind, secretsOf(s), n, cell(orDash(sentence(s.Duplicates))), cell(orDash(sentence(s.Key))))
 	}
 	b.WriteString("\n`SEALPOST_MAX_ATTEMPTS` changes the 12; `max_attempts` of a job goes before all.\n\n")
-	return nil
+}
+
+// attempts is how often a job of the type is tried that names no limit itself.
+func attempts(s actions.Spec) int {
+	if s.Attempts > 0 {
+		return s.Attempts
+	}
+	return queue.DefaultMaxAttempts
 }
 
 // secretsOf is the types of secrets that an action can use.
@@ -87,11 +88,8 @@ func secretsOf(s actions.Spec) string {
 }
 
 // writeType writes the section of one type.
-func writeType(b *strings.Builder, r *actions.Registry, s actions.Spec) error {
-	n, err := attempts(r, s)
-	if err != nil {
-		return err
-	}
+func writeType(b *strings.Builder, s actions.Spec) {
+	n := attempts(s)
 	fmt.Fprintf(b, "## %s\n\n%s\n\n| field | value | needed | |\n|---|---|---|---|\n", s.Kind, s.Title)
 	for _, f := range s.Fields {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Name, cell(formOf(f)), needOf(s, f), cell(f.Doc))
@@ -109,7 +107,6 @@ func writeType(b *strings.Builder, r *actions.Registry, s actions.Spec) error {
 		}
 	}
 	b.WriteByte('\n')
-	return nil
 }
 
 // needOf says whether a field must be there.

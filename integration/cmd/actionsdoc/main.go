@@ -21,10 +21,7 @@ func main() {
 }
 
 func write(path string) error {
-	text, err := document(actions.NewRegistry(builtin.New(builtin.Deps{})...))
-	if err != nil {
-		return err
-	}
+	text := document(actions.NewRegistry(builtin.New(builtin.Deps{})...))
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write the document: %w", err)
 	}

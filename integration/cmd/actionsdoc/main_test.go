@@ -14,10 +14,7 @@ import (
 func builtins() *actions.Registry { return actions.NewRegistry(builtin.New(builtin.Deps{})...) }
 
 func TestTheDocumentIsOfTheseActions(t *testing.T) {
-	want, err := document(builtins())
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := document(builtins())
 	got, err := os.ReadFile("../../../docs/actions.md")
 	if err != nil {
 		t.Fatal(err)
@@ -50,10 +47,7 @@ func TestEveryTypeSaysAllThatPeopleAsk(t *testing.T) {
 }
 
 func TestTheTablesAreTables(t *testing.T) {
-	text, err := document(builtins())
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := document(builtins())
 	columns := 0
 	for i, line := range strings.Split(text, "\n") {
 		if !strings.HasPrefix(line, "|") {
