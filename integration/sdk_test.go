@@ -64,7 +64,7 @@ func TestSDKSendsByServices(t *testing.T) {
 	postfix := peers.NewPostfix(t, password, peers.PostfixOptions{})
 	emulator := fauxqs(t)
 	s := newSite(t)
-	s.serve()
+	_, messages := s.providers()
 	queue, err := emulator.CreateQueue(t.Context(), "by-service")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,11 @@ func TestSDKSendsByServices(t *testing.T) {
 	_, token := s.analysis("sender")
 	script(t, s, client, "services.test.mjs", "ANALYSIS_TOKEN="+token,
 		"SMTP_SECRET="+asJSON(t, smtpSecret(postfix.Submission, peers.MailUser, password, string(postfix.CA), "starttls")),
-		"SQS_SECRET="+asJSON(t, sqsSecret(emulator.Endpoint, queue, password)))
+		"SQS_SECRET="+asJSON(t, sqsSecret(emulator.Endpoint, queue, password)),
+		"SENDGRID_KEY="+sendgridKey, "TWILIO_SID="+twilioSID, "TWILIO_TOKEN="+twilioToken)
+	if got := messages.Messages(); len(got) != 3 || got[2].Variables != `{"1":"by the service"}` {
+		t.Errorf("Twilio has %+v, want three messages", got)
+	}
 	wantMails(t, postfix, map[string]int{"by the service": 2, "with HTML": 1})
 	if got := receive(t, emulator, queue, 12); len(got) != 12 {
 		t.Errorf("the queue has %d messages, want 12: %v", len(got), got)

@@ -38,3 +38,20 @@ test("data goes to the queue, one message for each datum", async () => {
 test("a line of the console is taken", async () => {
   assert.equal(typeof (await services.console.log("a line of the service")), "string");
 });
+
+const { SENDGRID_KEY, TWILIO_SID, TWILIO_TOKEN } = process.env;
+const numbers = { to: "+15005551111", from: "+15005550006", twilio_sid: TWILIO_SID, twilio_token: TWILIO_TOKEN };
+
+test("a mail goes by SendGrid", async () => {
+  const to = ["box@example.test", "c@mail.test"];
+  const mail = { to, from: "a@mail.test", subject: "by SendGrid", message: "the body" };
+  assert.equal(typeof (await services.sendgrid.send({ ...mail, sendgrid_api_key: SENDGRID_KEY })), "string");
+  await assert.rejects(services.sendgrid.send({ ...mail, sendgrid_api_key: "wr0ng-key" }), (error) => typeof error === "string" && /401/.test(error) && !error.includes("wr0ng"));
+});
+
+test("messages go by Twilio", async () => {
+  assert.equal(typeof (await services.twilio.send({ ...numbers, message: "the body" })), "string");
+  assert.equal(typeof (await services.twilio_whatsapp.send({ ...numbers, message: "the body" })), "string");
+  const template = { content_sid: "HX0123456789abcdef0123456789abcdef", content_variables: { 1: "by the service" } };
+  assert.equal(typeof (await services.twilio_whatsapp.send({ ...numbers, ...template })), "string");
+});
