@@ -17,7 +17,7 @@ func (a *Action) Spec() actions.Spec {
 			{Name: "cc", Form: actions.LineForm, Doc: "As `to`."},
 			{Name: "bcc", Form: actions.LineForm, Doc: "As `to`, and not shown in the mail."},
 			{Name: "reply_to", Form: actions.LineForm, Doc: "Where answers go."},
-			{Name: "subject", Form: actions.LineForm, Vars: true, Doc: "One line. SendGrid takes no mail without."},
+			{Name: "subject", Form: actions.LineForm, Need: true, Vars: true, Doc: "One line. SendGrid takes no mail without."},
 			{Name: "message", Form: actions.TextForm, Vars: true, Doc: "Plain text."},
 			{Name: "html", Form: actions.TextForm, Vars: true, Doc: "With `message`: both, as alternatives."},
 			{Name: "attachments", Form: actions.ArrayForm, Doc: "Up to 20 of `{\"filename\", \"content\" (base64), \"type\" (media type; without it that of the name)}`."},
