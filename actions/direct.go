@@ -36,22 +36,26 @@ func NewDirectJob() *queue.Job {
 	return &queue.Job{JID: id, ID: id}
 }
 
+// How long a refused credential is not tried again.
 const (
-	// refusalTime is how long a refused credential is not tried again: repeated
-	// logins lock accounts.
-	refusalTime = 30 * time.Second
-
-	// maxRefusals bounds the refusals that are remembered, since whoever sends
-	// credentials may send new ones each time.
-	maxRefusals = 1000
+	// DirectRefusal is for credentials of requests: repeated logins lock accounts.
+	DirectRefusal = 30 * time.Second
+	// JobRefusal is for those of secrets: it covers the jobs that were on their
+	// way. The queue's gate keeps further ones back.
+	JobRefusal = 2 * time.Second
 )
+
+// maxRefusals bounds the refusals that are remembered, since whoever sends
+// credentials may send new ones each time.
+const maxRefusals = 1000
 
 // Refusals remembers which direct credentials were refused a moment ago, by a
 // MAC under a key that only this process has and never writes anywhere. Use
 // [NewRefusals]. It is safe for concurrent use.
 type Refusals struct {
-	key []byte
-	now func() time.Time
+	key    []byte
+	memory time.Duration
+	now    func() time.Time
 
 	mu   sync.Mutex
 	list map[[sha256.Size]byte]remembered
@@ -62,15 +66,15 @@ type remembered struct {
 	until time.Time
 }
 
-// NewRefusals returns an empty memory.
-func NewRefusals() *Refusals {
+// NewRefusals returns an empty memory that keeps each refusal for a time.
+func NewRefusals(memory time.Duration) *Refusals {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
-	return &Refusals{key: key, now: time.Now, list: map[[sha256.Size]byte]remembered{}}
+	return &Refusals{key: key, memory: memory, now: time.Now, list: map[[sha256.Size]byte]remembered{}}
 }
 
-// Last returns the error with which this credential was refused within the last
-// half minute, or nil.
+// Last returns the error with which this credential was refused within the time
+// of the memory, or nil.
 func (r *Refusals) Last(value redact.String) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +100,7 @@ func (r *Refusals) Note(value redact.String, err error) {
 	if len(r.list) >= maxRefusals {
 		clear(r.list) // somebody makes up credentials; their accounts are nobody's
 	}
-	r.list[r.mac(value)] = remembered{err: err, until: now.Add(refusalTime)}
+	r.list[r.mac(value)] = remembered{err: err, until: now.Add(r.memory)}
 }
 
 func (r *Refusals) mac(value redact.String) (sum [sha256.Size]byte) {

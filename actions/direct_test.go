@@ -11,7 +11,7 @@ import (
 
 func TestRefusalsAreRememberedForAWhileAndNotWithoutEnd(t *testing.T) {
 	now := time.Unix(1, 0)
-	r := NewRefusals()
+	r := NewRefusals(DirectRefusal)
 	r.now = func() time.Time { return now }
 	refused, one := errors.New("login refused"), redact.New("credential one")
 	r.Note(one, refused)
@@ -21,7 +21,7 @@ func TestRefusalsAreRememberedForAWhileAndNotWithoutEnd(t *testing.T) {
 	if got := r.Last(redact.New("credential two")); got != nil {
 		t.Errorf("another credential: got %v, want nil", got)
 	}
-	now = now.Add(refusalTime + time.Second)
+	now = now.Add(DirectRefusal + time.Second)
 	if got := r.Last(one); got != nil {
 		t.Errorf("later: got %v, want nil", got)
 	}

@@ -75,7 +75,7 @@ func New(cfg Config) *Action {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &dialer{guard: cfg.Guard, hello: helloName()}
-	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d), now: time.Now, refusals: actions.NewRefusals()}
+	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d), now: time.Now, refusals: actions.NewRefusals(actions.DirectRefusal)}
 }
 
 // helloName returns the name for EHLO: the host's, or localhost when that is

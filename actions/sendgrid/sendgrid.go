@@ -62,7 +62,7 @@ func New(config Config) *Action {
 	}
 	config.URL = strings.TrimRight(config.URL, "/") + sendPath
 	client := webclient.New(webclient.Config{Guard: config.Guard, Timeout: config.Timeout, Roots: config.Roots})
-	return &Action{config: config, client: client, now: time.Now, refusals: actions.NewRefusals()}
+	return &Action{config: config, client: client, now: time.Now, refusals: actions.NewRefusals(actions.JobRefusal)}
 }
 
 // Kind returns "email-sendgrid".

@@ -72,7 +72,7 @@ func New(config Config) *Action {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Action{config: config, accounts: map[string]*account{}, refusals: actions.NewRefusals()}
+	return &Action{config: config, accounts: map[string]*account{}, refusals: actions.NewRefusals(actions.DirectRefusal)}
 }
 
 // Kind returns "queue-sqs".

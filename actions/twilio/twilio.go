@@ -64,7 +64,7 @@ func newAction(kind string, config Config) *Action {
 	}
 	config.URL = strings.TrimRight(config.URL, "/")
 	client := webclient.New(webclient.Config{Guard: config.Guard, Timeout: config.Timeout, Roots: config.Roots})
-	return &Action{kind: kind, config: config, client: client, refusals: actions.NewRefusals()}
+	return &Action{kind: kind, config: config, client: client, refusals: actions.NewRefusals(actions.JobRefusal)}
 }
 
 // Kind returns the action's type.
