@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Supported says whether programs can be run on this system.
+const Supported = true
+
 // Run starts the program in a process group of its own and waits for its end.
 // When ctx ends the whole group is killed at once; after Timeout it is told to
 // end, and killed KillDelay later. What the program has left in its group when

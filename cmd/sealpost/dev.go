@@ -33,8 +33,9 @@ func (a *app) devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Show the main job with everything in one process, and stay up to play with",
-		Long: "Starts an in-memory Redis, a mail server with STARTTLS, an SQS and an HTTP server, all of\n" +
-			"them in this process, stores a secret for each, sends real jobs, and shows what arrived.\n" +
+		Long: "Starts an in-memory Redis, a mail server with STARTTLS, and servers that answer as SQS, as\n" +
+			"SendGrid, as Twilio and as a web hook do, all of them in this process, stores a secret for\n" +
+			"each, sends a real job of each type, and shows what arrived, also on a page for the browser.\n" +
 			"Nothing is kept: when it ends, all is gone.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,20 +61,22 @@ type dev struct {
 	app     *app
 	redis   *miniredis.Miniredis
 	rdb     redis.UniversalClient
-	mail    *sink.SMTP
-	queue   *sink.SQS
-	http    *sink.HTTP
+	sinks   *devSinks
 	process *process
-	queueAt string // URL of the queue
 
 	admin, producer redact.String // tokens
+	program         string        // id of the analysis that has a script
 	shown           atomic.Bool   // the show is over: mails that come now are the user's
 }
 
 // startDev starts the servers around Sealpost and makes the keyring.
 func (a *app) startDev(cfg config.Config) (*dev, error) {
 	d := &dev{app: a}
-	if err := d.startSinks(); err != nil {
+	var err error
+	if d.redis, err = miniredis.Run(); err != nil {
+		return nil, fmt.Errorf("start in-memory Redis: %w", err)
+	}
+	if d.sinks, err = startDevSinks(d.arrived); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	cfg.Redis = config.Redis{Addrs: []string{d.redis.Addr()}}
@@ -81,6 +84,8 @@ func (a *app) startDev(cfg config.Config) (*dev, error) {
 	cfg.AllowNet = "127.0.0.0/8" // the sinks
 	cfg.Roles = config.Roles{Worker: true, API: true}
 	cfg.APIAddr, cfg.OpsAddr = freeAddr(cfg.APIAddr), freeAddr(cfg.OpsAddr)
+	cfg.SendgridURL, cfg.TwilioURL = d.sinks.sendgrid.URL(), d.sinks.twilio.URL()
+	cfg.ScriptDir = d.sinks.scripts
 	cfg.LogFormat = "text"
 	cfg.LogLevel = max(cfg.LogLevel, slog.LevelWarn) // the show is what there is to see
 	d.rdb = redis.NewUniversalClient(cfg.Redis.Options())
@@ -98,21 +103,6 @@ func (a *app) startDev(cfg config.Config) (*dev, error) {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
-}
-
-func (d *dev) startSinks() (err error) {
-	if d.redis, err = miniredis.Run(); err != nil {
-		return fmt.Errorf("start in-memory Redis: %w", err)
-	}
-	if d.mail, err = sink.StartSMTP(sink.SMTPConfig{OnMessage: d.arrived}); err != nil {
-		return err
-	}
-	if d.queue, err = sink.StartSQS(sink.SQSConfig{}); err != nil {
-		return err
-	}
-	d.queueAt = d.queue.CreateQueue("events")
-	d.http, err = sink.StartHTTP(sink.HTTPConfig{})
-	return err
 }
 
 // arrived shows a mail that the user's own jobs sent.
@@ -146,14 +136,8 @@ func (d *dev) close() error {
 	if d.rdb != nil {
 		errs = append(errs, d.rdb.Close())
 	}
-	if d.http != nil {
-		errs = append(errs, d.http.Close())
-	}
-	if d.queue != nil {
-		errs = append(errs, d.queue.Close())
-	}
-	if d.mail != nil {
-		errs = append(errs, d.mail.Close())
+	if d.sinks != nil {
+		errs = append(errs, d.sinks.close())
 	}
 	if d.redis != nil {
 		d.redis.Close()

@@ -31,9 +31,21 @@ func (d *dev) makeAnalysis(ctx context.Context, admin *client, r *devResult) err
 		return fmt.Errorf("make an analysis: %w", err)
 	}
 	r.Analysis, r.AnalysisToken = made.ID, made.Token
+	// This one is a program that the worker itself starts.
+	analysis["name"], analysis["run_on"] = "dev-script", "tago"
+	var program struct {
+		ID string `json:"id"`
+	}
+	if err := post(ctx, admin, "/analysis", analysis, &program); err != nil {
+		return fmt.Errorf("make an analysis with a script: %w", err)
+	}
+	d.program = program.ID
+	if err := d.sinks.putScript(program.ID); err != nil {
+		return err
+	}
 	policy := map[string]any{
 		"name":    "dev may read what is for analyses",
-		"targets": [][]string{{"analysis", "id", made.ID}},
+		"targets": [][]string{{"analysis", "id", made.ID}, {"analysis", "id", program.ID}},
 		"permissions": []map[string]any{{
 			"effect": "allow", "action": []string{"access"},
 			"resource": []string{"secrets", "tag.key", devTag.Key, "tag.value", devTag.Value},

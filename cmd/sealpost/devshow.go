@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sealpost/sealpost/access/child"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
@@ -25,9 +24,15 @@ type devResult struct {
 	SMTP          string            `json:"smtp_sink"`
 	SQS           string            `json:"sqs_sink"`
 	HTTP          string            `json:"http_sink"`
+	Mailbox       string            `json:"mailbox"` // page that shows what arrived
 	Secret        secretInfo        `json:"secret"`
 	Mail          string            `json:"mail"` // headers and body as they arrived
 	Message       string            `json:"sqs_message"`
+	Post          string            `json:"post"`
+	SendGrid      string            `json:"sendgrid_mail"`
+	SMS           string            `json:"sms"`
+	WhatsApp      string            `json:"whatsapp"`
+	Script        string            `json:"script"` // what it printed last
 	Jobs          []json.RawMessage `json:"jobs"`
 	FirstMS       int64             `json:"first_delivery_ms"` // since the program started
 	Analysis      string            `json:"analysis"`
@@ -40,13 +45,16 @@ func (d *dev) show(ctx context.Context, start time.Time) error {
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	r := devResult{API: "http://" + d.process.api.Addr().String(), Ops: "off", SMTP: d.mail.Addr(), SQS: d.queue.URL(),
-		HTTP: d.http.URL(), AdminToken: d.admin.Reveal(), ProducerToken: d.producer.Reveal()}
+	r := devResult{API: "http://" + d.process.api.Addr().String(), Ops: "off", SMTP: d.sinks.mail.Addr(), SQS: d.sinks.queue.URL(),
+		HTTP: d.sinks.http.URL(), Mailbox: d.sinks.page.URL(), AdminToken: d.admin.Reveal(), ProducerToken: d.producer.Reveal()}
 	if d.process.ops != nil {
 		r.Ops = "http://" + d.process.ops.Addr().String()
 	}
 	admin := newClient(r.API, d.admin)
 	if err := d.putSecrets(ctx, admin); err != nil {
+		return err
+	}
+	if err := d.makeAnalysis(ctx, admin, &r); err != nil {
 		return err
 	}
 	if err := d.sendJobs(ctx, &r, start); err != nil {
@@ -55,67 +63,95 @@ func (d *dev) show(ctx context.Context, start time.Time) error {
 	if err := admin.call(ctx, http.MethodGet, "/secrets/MAIL_DEV", nil, &r.Secret); err != nil {
 		return err
 	}
-	if err := d.makeAnalysis(ctx, admin, &r); err != nil {
-		return err
-	}
-	if messages := d.mail.Messages(); len(messages) > 0 {
-		r.Mail = mailText(messages[0])
-	}
-	if messages := d.queue.Messages("events"); len(messages) > 0 {
-		r.Message = messages[0].Body
-	}
+	r.arrived(d.sinks)
 	if d.app.asJSON() {
 		return d.app.printJSON(r)
 	}
 	return d.tell(r)
 }
 
-// putSecrets stores what opens the two sinks.
+// arrived takes from the sinks what the jobs of the show have sent.
+func (r *devResult) arrived(s *devSinks) {
+	if messages := s.mail.Messages(); len(messages) > 0 {
+		r.Mail = mailText(messages[0])
+	}
+	if messages := s.queue.Messages(devQueue); len(messages) > 0 {
+		r.Message = messages[0].Body
+	}
+	if requests := s.http.Requests(); len(requests) > 0 {
+		r.Post = requests[0].Method + " " + requests[0].Path + " " + string(requests[0].Body)
+	}
+	if mails := s.sendgrid.Mails(); len(mails) > 0 {
+		r.SendGrid = mails[0].Subject + ": " + mails[0].Text
+	}
+	for _, m := range s.twilio.Messages() {
+		if strings.HasPrefix(m.To, "whatsapp:") {
+			r.WhatsApp = m.To + ": " + m.Body
+		} else {
+			r.SMS = m.To + ": " + m.Body
+		}
+	}
+}
+
+// putSecrets stores what opens the sinks.
 func (d *dev) putSecrets(ctx context.Context, admin *client) error {
-	host, port, err := net.SplitHostPort(d.mail.Addr())
+	values, err := d.sinks.values()
 	if err != nil {
-		return fmt.Errorf("address of the mail sink: %w", err)
+		return err
 	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return fmt.Errorf("port of the mail sink: %w", err)
-	}
-	mail, err := json.Marshal(map[string]any{"smtp_server": host, "smtp_port": number, "username": "sink",
-		"password": "sink-password", "ca_pem": d.mail.CAPEM()})
-	if err != nil {
-		return fmt.Errorf("encode secret: %w", err)
-	}
-	if _, err := putSecret(ctx, admin, putValue{key: "MAIL_DEV", value: redact.New(string(mail)), tags: []tag{{Key: "made_by", Value: "dev"}}}); err != nil {
-		return fmt.Errorf("store MAIL_DEV: %w", err)
-	}
-	id, key := d.queue.Keys()
-	queue, err := json.Marshal(map[string]any{"aws_region": d.queue.Region(), "queue_url": d.queueAt,
-		"access_key_id": id, "secret_access_key": key, "endpoint": d.queue.URL()})
-	if err != nil {
-		return fmt.Errorf("encode secret: %w", err)
-	}
-	if _, err := putSecret(ctx, admin, putValue{key: "QUEUE_DEV", value: redact.New(string(queue))}); err != nil {
-		return fmt.Errorf("store QUEUE_DEV: %w", err)
+	for key, value := range values {
+		text, ok := value.(string)
+		if !ok {
+			object, err := json.Marshal(value)
+			if err != nil {
+				return fmt.Errorf("encode secret %s: %w", key, err)
+			}
+			text = string(object)
+		}
+		put := putValue{key: key, value: redact.New(text), tags: []tag{{Key: "made_by", Value: "dev"}}}
+		if _, err := putSecret(ctx, admin, put); err != nil {
+			return fmt.Errorf("store %s: %w", key, err)
+		}
 	}
 	return nil
 }
 
-// devJobs are the jobs of the show. The first is the mail.
-func devJobs() []byte {
-	return []byte(`[
-	{"action": {"type": "email-smtp", "smtp_secret": "MAIL_DEV", "from": "Sealpost <sealpost@dev.test>",
-	  "to": "you@dev.test; colleague@dev.test", "subject": "$VARIABLE$ is $VALUE$ $UNIT$",
-	  "message": "The $VARIABLE$ is $VALUE$ $UNIT$.\n\nThis mail came over STARTTLS, with a password that only the sender opened.\n"},
-	 "data": [{"variable": "temperature", "value": 73, "unit": "F"}]},
-	{"action": {"type": "queue-sqs", "sqs_secret": "QUEUE_DEV"},
-	 "data": [{"variable": "temperature", "value": 73, "unit": "F"}]}]`)
+// devJobs are the jobs of the show, one of each type. The first is the mail.
+func (d *dev) devJobs() ([]byte, error) {
+	const text = "The $VARIABLE$ is $VALUE$ $UNIT$."
+	list := []map[string]any{
+		{"type": "email-smtp", "smtp_secret": "MAIL_DEV", "from": "Sealpost <sealpost@dev.test>", "to": "you@dev.test; colleague@dev.test",
+			"subject": "$VARIABLE$ is $VALUE$ $UNIT$",
+			"message": text + "\n\nThis mail came over STARTTLS, with a password that only the sender opened.\n"},
+		{"type": "queue-sqs", "sqs_secret": "QUEUE_DEV"},
+		{"type": "post", "url": d.sinks.http.URL() + "/hook?of=$VARIABLE$", "headers": map[string]string{"X-Unit": "$UNIT$"},
+			"header_secrets": map[string]string{"X-Api-Key": "HOOK_DEV"}},
+		{"type": "email-sendgrid", "sendgrid_api_key": "SENDGRID_DEV", "from": "sealpost@dev.test", "to": "you@dev.test", "subject": "$VARIABLE$", "message": text},
+		{"type": "sms-twilio", "twilio_sid": "TWILIO_SID_DEV", "twilio_token": "TWILIO_TOKEN_DEV", "from": "+15550001111", "to": "555 000 2222", "message": text},
+		{"type": "whatsapp-twilio", "twilio_sid": "TWILIO_SID_DEV", "twilio_token": "TWILIO_TOKEN_DEV", "from": "+15550001111", "to": "+15550003333", "message": text},
+	}
+	if child.Supported {
+		list = append(list, map[string]any{"type": "script", "script": []string{d.program}})
+	}
+	jobs := make([]map[string]any, len(list))
+	for i, action := range list {
+		jobs[i] = map[string]any{"action": action, "data": json.RawMessage(`[{"variable":"temperature","value":73,"unit":"F"}]`)}
+	}
+	return json.Marshal(jobs)
 }
+
+// shownJobs is how many jobs are shown whole: the mail and the message.
+const shownJobs = 2
 
 // sendJobs sends the jobs as a producer and waits until they are done.
 func (d *dev) sendJobs(ctx context.Context, r *devResult, start time.Time) error {
 	producer := newClient(r.API, d.producer)
+	jobs, err := d.devJobs()
+	if err != nil {
+		return fmt.Errorf("encode jobs: %w", err)
+	}
 	var got []sent
-	if err := producer.call(ctx, http.MethodPost, "/jobs", devJobs(), &got); err != nil {
+	if err := producer.call(ctx, http.MethodPost, "/jobs", jobs, &got); err != nil {
 		return fmt.Errorf("send jobs: %w", err)
 	}
 	deadline := time.Now().Add(devWait)
@@ -135,6 +171,7 @@ func (d *dev) sendJobs(ctx context.Context, r *devResult, start time.Time) error
 			return err
 		}
 		r.Jobs = append(r.Jobs, record)
+		r.Script = status.last() // of the last job, which is the script's
 	}
 	return nil
 }
@@ -148,7 +185,12 @@ func (d *dev) tell(r devResult) error {
 	b.WriteString("Sealpost dev mode: everything is in this process, and nothing is kept.\n\n")
 	b.WriteString(section(fmt.Sprintf("The mail, as the server got it over STARTTLS %d ms after the start", r.FirstMS), r.Mail))
 	b.WriteString(section("The message, as SQS got it", r.Message))
-	for _, job := range r.Jobs {
+	others := "post             " + r.Post + "\nemail-sendgrid   " + r.SendGrid + "\nsms-twilio       " + r.SMS + "\nwhatsapp-twilio  " + r.WhatsApp
+	if r.Script != "" {
+		others += "\nscript           " + r.Script
+	}
+	b.WriteString(section("The other types of actions, as their receivers got them", others))
+	for _, job := range r.Jobs[:min(len(r.Jobs), shownJobs)] {
 		text, err := json.MarshalIndent(job, "", "  ")
 		if err != nil {
 			return fmt.Errorf("print job: %w", err)
@@ -178,6 +220,7 @@ func (r *devResult) play() string {
 	if r.Ops != "off" {
 		fmt.Fprintf(&b, "  metrics    %s/metrics\n  health     %s/readyz?verbose\n", r.Ops, r.Ops)
 	}
+	fmt.Fprintf(&b, "  mailbox    %s (all that arrived: mails, requests, messages)\n", r.Mailbox)
 	fmt.Fprintf(&b, "  mail sink  %s (STARTTLS)\n  SQS sink   %s\n  HTTP sink  %s\n\n", r.SMTP, r.SQS, r.HTTP)
 	fmt.Fprintf(&b, "  export SEALPOST_URL=%s\n  export SEALPOST_TOKEN=%s   # admin\n", r.API, r.AdminToken)
 	fmt.Fprintf(&b, "  # a producer's token: %s\n  # the analysis' token: %s\n\n", r.ProducerToken, r.AnalysisToken)
