@@ -51,6 +51,11 @@ type lane struct {
 	clock    time.Time     // due time of the next hand-back
 	hold     time.Time     // throttled until
 	throttle int           // throttled attempts since the last success
+
+	silent int    // attempts in a row without an answer; see breaker.go
+	broken bool   // the destination does not answer
+	trips  int    // pauses since it broke
+	probe  *claim // the one job that a broken lane tries
 }
 
 // verdict is what admit says of a job.
@@ -78,6 +83,13 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 	c.lane = l
 	switch {
 	case now.Before(l.hold):
+	case l.broken:
+		if l.probe == nil {
+			l.probe = c
+			l.running++
+			ls.running++
+			return laneStart, 0
+		}
 	case l.running < l.slots && l.waits() == 0:
 		l.running++
 		ls.running++
@@ -108,24 +120,28 @@ func (ls *lanes) lane(c *claim, now time.Time) *lane {
 }
 
 // done ends a running job and returns the next one of its lane, which then
-// counts as running, or nil.
-func (ls *lanes) done(c *claim, ok bool, took time.Duration, now time.Time) *claim {
+// counts as running, or nil; and, when the lane broke, those that waited in it,
+// to be handed back.
+func (ls *lanes) done(c *claim, end ending, took time.Duration, now time.Time) (next *claim, back []handback, how change) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l := c.lane
 	l.running--
 	ls.running--
 	l.learn(took, now)
-	if ok {
+	if end == endOK {
 		l.throttle = 0
+	}
+	if how = l.judge(c, end, now); l.broken {
+		back = ls.take(l, 0, now)
 	}
 	if ls.draining && ls.running == 0 {
 		close(ls.idle)
 	}
 	if l.waits() == 0 || l.running >= l.slots {
-		return nil
+		return nil, back, how
 	}
-	next := l.waiting[l.head]
+	next = l.waiting[l.head]
 	l.waiting[l.head] = nil
 	if l.head++; l.head == len(l.waiting) {
 		l.waiting, l.head = l.waiting[:0], 0
@@ -133,7 +149,7 @@ func (ls *lanes) done(c *claim, ok bool, took time.Duration, now time.Time) *cla
 	ls.waiting--
 	l.running++
 	ls.running++
-	return next
+	return next, back, how
 }
 
 // throttled stops the lane for after, or for a time that doubles each time
@@ -179,7 +195,11 @@ func (ls *lanes) tick(now time.Time) []handback {
 	for name, l := range ls.byName {
 		l.suspectSlow(now)
 		if l.running == 0 && l.waits() == 0 {
-			if now.Sub(l.used) > laneIdle && now.After(l.clock) && now.After(l.hold) {
+			idle := laneIdle
+			if l.broken {
+				idle = breakerIdle
+			}
+			if now.Sub(l.used) > idle && now.After(l.clock) && now.After(l.hold) {
 				delete(ls.byName, name)
 			}
 			continue

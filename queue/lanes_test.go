@@ -67,7 +67,7 @@ func TestAFastLaneHandsNothingBack(t *testing.T) {
 	started, _, _, _ := admits(ls, "a", 4, 0, now)
 	for range 1000 {
 		now = now.Add(100 * time.Microsecond)
-		ls.done(started[0], true, 100*time.Microsecond, now)
+		ls.done(started[0], endOK, 100*time.Microsecond, now)
 		started = started[1:]
 		more, _, full, _ := admits(ls, "a", 1, 0, now)
 		if full > 0 {
@@ -125,7 +125,7 @@ func TestAThrottledLaneStops(t *testing.T) {
 	now := time.Now()
 	ls := newLanes(1)
 	started, waiting, _, _ := admits(ls, "a", 3, 0, now)
-	ls.done(started[0], false, time.Millisecond, now)
+	ls.done(started[0], endAnswered, time.Millisecond, now)
 	own, back := ls.throttled(started[0], time.Minute, now)
 	if waiting != 2 || own < time.Minute || len(back) != 1 || back[0].after < time.Minute {
 		t.Errorf("got own %v and %d handed back %v, want a minute and the waiting one", own, len(back), back)
@@ -137,7 +137,7 @@ func TestAThrottledLaneStops(t *testing.T) {
 	for range 8 {
 		c := job("b", 0)
 		ls.admit(c, now)
-		ls.done(c, false, time.Millisecond, now)
+		ls.done(c, endAnswered, time.Millisecond, now)
 		ls.throttled(c, 0, now)
 		pauses = append(pauses, c.lane.hold.Sub(now))
 		c.lane.hold = time.Time{}
@@ -167,7 +167,7 @@ func TestEmptyLanesAreForgotten(t *testing.T) {
 	ls := newLanes(8)
 	for i := range 1000 {
 		started, _, _, _ := admits(ls, fmt.Sprint(i), 1, 0, now)
-		ls.done(started[0], true, time.Millisecond, now)
+		ls.done(started[0], endOK, time.Millisecond, now)
 	}
 	ls.tick(now.Add(laneIdle / 2))
 	if len(ls.byName) != 1000 {
@@ -194,7 +194,7 @@ func TestADrainedLaneStartsNothing(t *testing.T) {
 		t.Error("idle while a job runs")
 	default:
 	}
-	if next := ls.done(started[0], true, time.Millisecond, now); next != nil {
+	if next, _, _ := ls.done(started[0], endOK, time.Millisecond, now); next != nil {
 		t.Error("a job was started")
 	}
 	<-ls.idle

@@ -86,20 +86,29 @@ func (p *Pool) worker() {
 // do makes one attempt and returns the next job of the same lane, or nil.
 func (p *Pool) do(c *claim) *claim {
 	if p.expired(c) {
-		next := p.lanes.done(c, true, 0, time.Now())
+		next := p.leave(c, endUntried, 0)
 		p.end(c, Expired, "expires_at passed before it was done")
 		return next
 	}
 	if p.gated(c) {
-		return p.lanes.done(c, true, 0, time.Now())
+		return p.leave(c, endUntried, 0)
 	}
 	start := time.Now()
 	reply, err := p.attempt(c)
-	end := time.Now()
-	took := end.Sub(start)
-	next := p.lanes.done(c, err == nil, took, end)
+	took := time.Since(start)
+	next := p.leave(c, endingOf(&reply, err), took)
 	p.tellGate(&reply, err)
 	p.finish(c, reply, err, took)
+	return next
+}
+
+// leave takes a job out of its lane and returns the next one of it, or nil.
+func (p *Pool) leave(c *claim, end ending, took time.Duration) *claim {
+	next, back, how := p.lanes.done(c, end, took, time.Now())
+	p.handBackAll(back)
+	if how != stays {
+		p.laneChanged(c, how)
+	}
 	return next
 }
 

@@ -18,6 +18,44 @@ var gateRules = []rule{
 	{"a probe that works lets all parked jobs go on", ruleGateProbeWorks},
 	{"a probe that is refused is the only one, and the pause grows", ruleGateProbeRefused},
 	{"a newer version and an operator open the gate", ruleGateOpens},
+	{"a destination that does not answer is left alone, and is tried again", ruleBreaker},
+}
+
+// ruleBreaker: of 200 jobs for a dead server some use an attempt, the others wait
+// without one; when it answers again, all are done.
+func ruleBreaker(t *testing.T, r *rig) {
+	var dead atomic.Bool
+	var tries atomic.Int64
+	dead.Store(true)
+	r.run(func(context.Context, *queue.Claim) (queue.Reply, error) {
+		tries.Add(1)
+		if dead.Load() {
+			return queue.Reply{Stage: "dial", Reason: "transient"}, errors.New("connection refused")
+		}
+		return queue.Reply{Stage: "done"}, nil
+	})
+	ids := r.enqueueMany(200)
+	for _, id := range ids[:100] {
+		r.becomes(id, queue.Delayed)
+	}
+	// At most those that ran at once, and a probe or two.
+	if n := tries.Load(); n > 16 {
+		t.Errorf("a dead server was tried %d times within moments", n)
+	}
+	dead.Store(false)
+	r.all(ids, queue.Done)
+	used := 0
+	for _, id := range ids {
+		s, err := r.client.Show(r.ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used += s.Used
+	}
+	if used > len(ids)+20 {
+		t.Errorf("%d jobs used %d attempts", len(ids), used)
+	}
+	r.nothingLeft()
 }
 
 var gateCredential = queue.Credential{Secret: "0123456789abcdef01234567", Version: 1}
