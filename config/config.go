@@ -57,12 +57,15 @@ type Config struct {
 	// Redis Cluster, from 1 to 256. Default 1: right for a single Redis. All
 	// processes must agree.
 	Partitions int // SEALPOST_PARTITIONS
-	// Durability is what an enqueue waits for. This release has "memory" only:
-	// the answer of Redis, which writes to disk as it is set up to.
+	// Durability is what an enqueue waits for: "memory" (default), "replica" or
+	// "disk"; see queue.Durability.
 	Durability string // SEALPOST_DURABILITY
 	// QueueMax is how many jobs may wait in one partition, from 1. Default
 	// 10,000,000; then an enqueue is refused with "full".
 	QueueMax int64 // SEALPOST_QUEUE_MAX
+	// DeadMax is how many dead letters one partition keeps, from 1. Default
+	// 1,000,000; then an enqueue is refused.
+	DeadMax int64 // SEALPOST_DEAD_MAX
 	// LogRetention is how long the attempts of a finished job can be looked up,
 	// from 1m to 720h. Default 24h.
 	LogRetention time.Duration // SEALPOST_LOG_RETENTION

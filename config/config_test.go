@@ -27,7 +27,7 @@ func defaults() Config {
 	return Config{
 		Redis: Redis{Addrs: []string{"127.0.0.1:6379"}}, APIAddr: "127.0.0.1:8080", OpsAddr: "127.0.0.1:9464",
 		Roles: Roles{Worker: true, API: true}, Slots: 256, LaneSlots: 32, Lease: time.Minute,
-		Grace: 25 * time.Second, MaxAttempts: 12, Partitions: 1, Durability: "memory", QueueMax: 10_000_000,
+		Grace: 25 * time.Second, MaxAttempts: 12, Partitions: 1, Durability: "memory", QueueMax: 10_000_000, DeadMax: 1_000_000,
 		LogRetention: 24 * time.Hour, LogLevel: slog.LevelInfo, LogFormat: "json", URL: "http://127.0.0.1:8080",
 		ScriptTimeout: time.Minute,
 		SendgridURL:   "https://api.sendgrid.com", TwilioURL: "https://api.twilio.com",
@@ -111,8 +111,7 @@ func TestLoadNamesTheRule(t *testing.T) {
 		{"retention too long", "LOG_RETENTION", "721h", "from 1m to 720h"},
 		{"unknown role", "ROLES", "worker,web", "want worker, api, or both"},
 		{"no role", "ROLES", ",", "want worker, api, or both"},
-		{"durability of a later release", "DURABILITY", "replica", "not supported yet"},
-		{"durability unknown", "DURABILITY", "paper", "want memory"},
+		{"durability unknown", "DURABILITY", "paper", "want memory or replica or disk"},
 		{"KMS", "KEK", "aws-kms://arn", "not supported yet; use SEALPOST_MASTER_KEY_FILE"},
 		{"address without port", "API_ADDR", "localhost", "want host:port"},
 		{"port too large", "API_ADDR", "localhost:70000", "want host:port"},

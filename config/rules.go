@@ -91,17 +91,6 @@ func fields(v string) []string {
 	return list
 }
 
-func setDurability(field *string, v string) error {
-	switch v {
-	case "memory":
-		*field = v
-		return nil
-	case "replica", "disk":
-		return rule("not supported yet; this release has memory only (for disk, set appendfsync in Redis)")
-	}
-	return rule("want memory")
-}
-
 func parseAllowNet(v string) (string, error) {
 	list := fields(v)
 	for i, entry := range list {

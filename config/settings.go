@@ -48,25 +48,18 @@ func storageSettings() []Setting {
 			},
 			get: func(*Config) string { return "" },
 		},
-		{
-			Name: "SEALPOST_DURABILITY", Default: "memory",
-			Doc: "What an enqueue waits for. This release: `memory`, the answer of Redis. How soon Redis writes to disk is its `appendfsync`.",
-			set: func(c *Config, v string) error { return setDurability(&c.Durability, v) },
-			get: func(c *Config) string { return c.Durability },
-		},
+		textSetting("SEALPOST_DURABILITY", "memory",
+			"What an enqueue waits for: `memory`, the answer of Redis; `replica`, the acknowledgement of one replica too; `disk`, the disk of Redis (`appendfsync always`, or Redis 7.2).",
+			oneOf("memory", "replica", "disk"), func(c *Config) *string { return &c.Durability }),
 		intSetting("SEALPOST_PARTITIONS", "1", 1, 256,
-			"Queue partitions, each one slot of a Redis Cluster; 1 is right for a single Redis. All processes must agree.",
+			"Queue partitions, each one slot of a Redis Cluster; 1 is right for a single Redis. All processes must agree; it is changed by a rolling restart.",
 			func(c *Config) *int { return &c.Partitions }),
-		{
-			Name: "SEALPOST_QUEUE_MAX", Default: "10000000",
-			Doc: "Jobs that may wait in one partition; over it, an enqueue is refused with `full`. 1 to 1000000000.",
-			set: func(c *Config, v string) error {
-				n, err := parseInt(v, 1, 1_000_000_000)
-				c.QueueMax = int64(n)
-				return err
-			},
-			get: func(c *Config) string { return strconv.FormatInt(c.QueueMax, 10) },
-		},
+		int64Setting("SEALPOST_QUEUE_MAX", "10000000", 1_000_000_000,
+			"Jobs that may wait in one partition; over it, an enqueue is refused with `full`. 1 to 1000000000.",
+			func(c *Config) *int64 { return &c.QueueMax }),
+		int64Setting("SEALPOST_DEAD_MAX", "1000000", 1_000_000_000,
+			"Dead letters that one partition keeps. They are never thrown away unseen: from then on an enqueue is refused. 1 to 1000000000.",
+			func(c *Config) *int64 { return &c.DeadMax }),
 		durationSetting("SEALPOST_LOG_RETENTION", "24h", time.Minute, 720*time.Hour,
 			"How long the attempts of a finished job can be looked up. 1m to 720h.",
 			func(c *Config) *time.Duration { return &c.LogRetention }),
@@ -152,6 +145,18 @@ func intSetting(name, def string, low, high int, doc string, field func(*Config)
 		Name: name, Default: def, Doc: doc,
 		set: func(c *Config, v string) (err error) { *field(c), err = parseInt(v, low, high); return err },
 		get: func(c *Config) string { return strconv.Itoa(*field(c)) },
+	}
+}
+
+func int64Setting(name, def string, high int, doc string, field func(*Config) *int64) Setting {
+	return Setting{
+		Name: name, Default: def, Doc: doc,
+		set: func(c *Config, v string) error {
+			n, err := parseInt(v, 1, high)
+			*field(c) = int64(n)
+			return err
+		},
+		get: func(c *Config) string { return strconv.FormatInt(*field(c), 10) },
 	}
 }
 

@@ -108,12 +108,12 @@ func TestAPromotionThatFailsLeavesTheJobDelayed(t *testing.T) {
 			rdb, prefix := queuetest.Redis(t)
 			stream := queue.StreamKey(prefix, 0)
 			client := queue.NewClient(rdb, queue.ClientOptions{Prefix: prefix})
-			mend := wrong(t, rdb, strings.TrimSuffix(stream, "jobs")+place)
 			soon := time.Now().Add(50 * time.Millisecond).Format(time.RFC3339Nano)
 			receipts, err := client.Enqueue(ctx, queuetest.Job(`"not_before":"`+soon+`"`))
 			if err != nil {
 				t.Fatalf("Enqueue: %v", err)
 			}
+			mend := wrong(t, rdb, strings.TrimSuffix(stream, "jobs")+place)
 			var failed atomic.Int64
 			cfg := faultConfig(rdb, prefix)
 			cfg.Observer.RedisError = func(op string) {

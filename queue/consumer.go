@@ -24,6 +24,7 @@ type partition struct {
 	cursor  string    // of the reclaim in progress
 	reclaim time.Time // next one
 	hot     bool      // the last read came back with jobs
+	foreign bool      // no process of our number of partitions puts jobs here
 }
 
 // run reads jobs until ctx ends. What a read brings after that is released.
@@ -35,6 +36,9 @@ func (p *partition) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			failures = 0
+			if p.foreign && !p.hot {
+				wait(ctx, jittered(readBlock)) // instead of a connection in a blocking read
+			}
 		case isNoGroup(err):
 			p.ensureGroup(ctx)
 			fallthrough
@@ -65,7 +69,7 @@ func (p *partition) turn(ctx context.Context) error {
 // that wait on an empty one keep half of the slots among them, so that the
 // others find free ones.
 func (p *partition) share() int {
-	if n := len(p.pool.parts); n > 1 && !p.hot {
+	if n := len(p.pool.partitions()); n > 1 && !p.hot {
 		return max(p.pool.cfg.Slots/(2*n), 1)
 	}
 	return p.pool.cfg.Slots
@@ -97,7 +101,7 @@ func (p *partition) fetch(ctx context.Context, n int) ([]entry, error) {
 // use the slots meanwhile.
 func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	block := p.pool.cfg.block
-	if p.hot && len(p.pool.parts) > 1 {
+	if p.foreign || p.hot && len(p.pool.partitions()) > 1 {
 		block = -1
 	}
 	streams, err := p.pool.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{

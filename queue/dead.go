@@ -26,7 +26,7 @@ func (c *Client) DeadList(ctx context.Context, limit int, cursor string) (letter
 func (c *Client) deadPage(ctx context.Context, p int, pos string, limit int) ([]listed, string, error) {
 	offset, _ := strconv.ParseInt(pos, 10, 64) // "" and garbage begin at 0
 	offset = max(offset, 0)
-	members, err := c.rdb.ZRevRangeWithScores(ctx, c.parts[p].dead(), offset, offset+int64(limit)-1).Result()
+	members, err := c.rdb.ZRevRangeWithScores(ctx, c.all(ctx)[p].dead(), offset, offset+int64(limit)-1).Result()
 	if err != nil {
 		return nil, "", err
 	}
@@ -43,7 +43,7 @@ func (c *Client) bodies(ctx context.Context, p int, state State, members []redis
 	for i, m := range members {
 		jids[i], _ = m.Member.(string)
 	}
-	values, err := c.rdb.HMGet(ctx, c.parts[p].body(), jids...).Result()
+	values, err := c.rdb.HMGet(ctx, c.all(ctx)[p].body(), jids...).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (c *Client) DeadShow(ctx context.Context, id string) (DeadLetter, error) {
 	if err != nil {
 		return DeadLetter{}, err
 	}
-	body, err := c.rdb.HGet(ctx, c.parts[at.partition].body(), at.jid).Result()
+	body, err := c.rdb.HGet(ctx, c.all(ctx)[at.partition].body(), at.jid).Result()
 	if s.State != Dead || err == redis.Nil {
 		return DeadLetter{}, ErrNotFound
 	}

@@ -1,5 +1,13 @@
 package queue
 
+import "time"
+
+// LookOften makes a pool look for new partitions much more often.
+func LookOften(cfg PoolConfig) PoolConfig {
+	cfg.look = 50 * time.Millisecond
+	return cfg
+}
+
 // Moves are the scripts, by name, for tests that make moves one by one.
 var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,

@@ -36,6 +36,10 @@ func newKeys(prefix string, partition int) keys {
 	return k
 }
 
+// highest is a string, of partition 0 only: the highest number of partitions that
+// any process ever had.
+func (k keys) highest() string { return k.base + "partitions" }
+
 // with returns the places followed by the keys that one script needs more.
 func (k keys) with(more ...string) []string {
 	return append(append(make([]string, 0, len(k.places)+len(more)), k.places...), more...)

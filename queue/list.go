@@ -121,7 +121,7 @@ func (c *Client) walk(ctx context.Context, limit int, cursor string, page pager)
 	first, pos, _ := strings.Cut(cursor, ":")
 	p, _ := strconv.Atoi(first) // "" and garbage begin at 0
 	var items []listed
-	for p = max(p, 0); p < len(c.parts); {
+	for p = max(p, 0); p < len(c.all(ctx)); {
 		got, next, err := page(ctx, p, pos, limit-len(items))
 		if err != nil {
 			return nil, "", err
@@ -135,7 +135,7 @@ func (c *Client) walk(ctx context.Context, limit int, cursor string, page pager)
 			break
 		}
 	}
-	if p >= len(c.parts) {
+	if p >= len(c.all(ctx)) {
 		return items, "", nil
 	}
 	return items, strconv.Itoa(p) + ":" + pos, nil
@@ -143,7 +143,7 @@ func (c *Client) walk(ctx context.Context, limit int, cursor string, page pager)
 
 // delivered returns the id up to which entries were given to workers.
 func (c *Client) delivered(ctx context.Context, p int) (string, error) {
-	groups, err := c.rdb.XInfoGroups(ctx, c.parts[p].jobs()).Result()
+	groups, err := c.rdb.XInfoGroups(ctx, c.all(ctx)[p].jobs()).Result()
 	if err != nil && strings.Contains(err.Error(), "no such key") {
 		return "0-0", nil
 	}
@@ -166,7 +166,7 @@ func (c *Client) readyPage(ctx context.Context, p int, pos string, limit int) ([
 		}
 		pos = last
 	}
-	entries, err := c.rdb.XRangeN(ctx, c.parts[p].jobs(), "("+pos, "+", int64(limit)).Result()
+	entries, err := c.rdb.XRangeN(ctx, c.all(ctx)[p].jobs(), "("+pos, "+", int64(limit)).Result()
 	if err != nil {
 		return nil, "", err
 	}
@@ -185,7 +185,7 @@ func (c *Client) runningPage(ctx context.Context, p int, pos string, limit int) 
 	if isEntryID(pos) {
 		start = "(" + pos
 	}
-	args := &redis.XPendingExtArgs{Stream: c.parts[p].jobs(), Group: group, Start: start, End: "+", Count: int64(limit)}
+	args := &redis.XPendingExtArgs{Stream: c.all(ctx)[p].jobs(), Group: group, Start: start, End: "+", Count: int64(limit)}
 	pending, err := c.rdb.XPendingExt(ctx, args).Result()
 	if isNoGroup(err) {
 		return nil, "", nil
@@ -196,7 +196,7 @@ func (c *Client) runningPage(ctx context.Context, p int, pos string, limit int) 
 	pipe := c.rdb.Pipeline()
 	reads := make([]*redis.XMessageSliceCmd, len(pending))
 	for i, e := range pending {
-		reads[i] = pipe.XRange(ctx, c.parts[p].jobs(), e.ID, e.ID)
+		reads[i] = pipe.XRange(ctx, c.all(ctx)[p].jobs(), e.ID, e.ID)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, "", err
@@ -218,7 +218,7 @@ func (c *Client) runningPage(ctx context.Context, p int, pos string, limit int) 
 func (c *Client) delayedPage(ctx context.Context, p int, pos string, limit int) ([]listed, string, error) {
 	offset, _ := strconv.ParseInt(pos, 10, 64) // "" and garbage begin at 0
 	offset = max(offset, 0)
-	members, err := c.rdb.ZRangeWithScores(ctx, c.parts[p].due(), offset, offset+int64(limit)-1).Result()
+	members, err := c.rdb.ZRangeWithScores(ctx, c.all(ctx)[p].due(), offset, offset+int64(limit)-1).Result()
 	if err != nil {
 		return nil, "", err
 	}
@@ -241,7 +241,7 @@ func (c *Client) endedPage(state State) pager {
 		var items []listed
 		for ; minute >= oldest; minute, scan = minute-1, 0 {
 			for {
-				found, next, err := c.rdb.HScan(ctx, c.parts[p].log(minute), scan, "", int64(limit)).Result()
+				found, next, err := c.rdb.HScan(ctx, c.all(ctx)[p].log(minute), scan, "", int64(limit)).Result()
 				if err != nil {
 					return nil, "", err
 				}

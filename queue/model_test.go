@@ -59,7 +59,7 @@ func (m *model) run(rt *rapid.T, name string, more []string, args ...any) any {
 var workers = rapid.SampledFrom([]string{"w1", "w2", "w3"})
 
 func (m *model) enqueue(rt *rapid.T) {
-	args := []any{1000, 1000, 1000}
+	args := []any{1000, 1000, 1000, 1000, 0}
 	n := rapid.IntRange(1, 3).Draw(rt, "jobs")
 	for range n {
 		due := rapid.SampledFrom([]int64{0, 4e12}).Draw(rt, "due")

@@ -27,6 +27,9 @@ var (
 	ErrFinished = errors.New("queue: the job has ended")
 	// ErrFull says that the partition holds its maximum of waiting jobs.
 	ErrFull = errors.New("queue: full; wait until workers have caught up, or raise SEALPOST_QUEUE_MAX")
+	// ErrDeadFull says that the partition holds its maximum of dead letters: they
+	// are never thrown away unseen, so no job is taken that could become one more.
+	ErrDeadFull = errors.New("queue: too many dead letters; look at them (sealpost dead list), then retry or remove them, or raise SEALPOST_DEAD_MAX")
 	// ErrDrainTimeout is the cause with which running jobs are cancelled when
 	// the grace after SIGTERM is over.
 	ErrDrainTimeout = errors.New("queue: the grace for running jobs is over")

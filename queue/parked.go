@@ -28,7 +28,7 @@ type ParkedGroup struct {
 // jobs themselves are in [Client.List].
 func (c *Client) ParkedList(ctx context.Context) ([]ParkedGroup, error) {
 	byName := map[string]*ParkedGroup{}
-	for p, k := range c.parts {
+	for p, k := range c.all(ctx) {
 		names, err := c.rdb.HKeys(ctx, k.parks()).Result()
 		if err != nil {
 			return nil, fmt.Errorf("list parked jobs: %w", err)
@@ -56,7 +56,7 @@ func (c *Client) addParked(ctx context.Context, p int, name string, byName map[s
 	if !ok {
 		return nil
 	}
-	key := c.parts[p].parked(name)
+	key := c.all(ctx)[p].parked(name)
 	n, err := c.rdb.ZCard(ctx, key).Result()
 	if err != nil || n == 0 {
 		return err
@@ -86,7 +86,7 @@ func (c *Client) addParked(ctx context.Context, p int, name string, byName map[s
 // parkedPage lists the jobs of the parked sets one set after the other. A
 // position is "<offset>/<name>".
 func (c *Client) parkedPage(ctx context.Context, p int, pos string, limit int) ([]listed, string, error) {
-	names, err := c.rdb.HKeys(ctx, c.parts[p].parks()).Result()
+	names, err := c.rdb.HKeys(ctx, c.all(ctx)[p].parks()).Result()
 	if err != nil {
 		return nil, "", err
 	}
@@ -102,7 +102,7 @@ func (c *Client) parkedPage(ctx context.Context, p int, pos string, limit int) (
 			offset = 0
 		}
 		want := int64(limit - len(items))
-		members, err := c.rdb.ZRangeWithScores(ctx, c.parts[p].parked(name), max(offset, 0), max(offset, 0)+want-1).Result()
+		members, err := c.rdb.ZRangeWithScores(ctx, c.all(ctx)[p].parked(name), max(offset, 0), max(offset, 0)+want-1).Result()
 		if err != nil {
 			return nil, "", err
 		}
@@ -127,7 +127,7 @@ func (c *Client) CredentialChanged(ctx context.Context, secret string, version i
 		return 0, err
 	}
 	released := 0
-	for _, k := range c.parts {
+	for _, k := range c.all(ctx) {
 		names, err := scriptVersion.Run(ctx, c.rdb, k.with(), secret, version).StringSlice()
 		if err != nil {
 			return released, fmt.Errorf("credential changed: %w", err)
@@ -157,7 +157,7 @@ func (c *Client) ReleaseParked(ctx context.Context, secret string, version int64
 		return 0, err
 	}
 	released := 0
-	for _, k := range c.parts {
+	for _, k := range c.all(ctx) {
 		names, err := c.rdb.HKeys(ctx, k.parks()).Result()
 		if err != nil {
 			return released, fmt.Errorf("release parked jobs: %w", err)

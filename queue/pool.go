@@ -38,9 +38,11 @@ type PoolConfig struct {
 	// Redis is the store. Its MaxRetries must be -1: go-redis would otherwise
 	// send commands again that must not be. Each partition holds one of its
 	// connections in a blocking read, so PoolSize must be above Partitions.
-	Redis      redis.UniversalClient
-	Prefix     string        // first part of every key; "" means DefaultPrefix
-	Partitions int           // 0 means 1; the same in all processes
+	Redis  redis.UniversalClient
+	Prefix string // first part of every key; "" means DefaultPrefix
+	// Partitions is 1 if 0, at most MaxPartitions, and the same in all processes.
+	// While it is being changed, partitions that only others know are read too.
+	Partitions int
 	Slots      int           // jobs this process holds at once; 0 means DefaultSlots
 	LaneSlots  int           // of these, running in one lane; 0 means DefaultLaneSlots
 	Lease      time.Duration // claim without renewal; 0 means DefaultLease, at least MinLease
@@ -63,6 +65,7 @@ type PoolConfig struct {
 	CredentialsOf func(ctx context.Context, w Work) ([]Credential, error)
 
 	block time.Duration // of a read that finds nothing; 0 means readBlock
+	look  time.Duration // between looks for new partitions; 0 means lookEach
 }
 
 // Pool takes jobs from Redis and gives them to a [Handler].
@@ -72,8 +75,8 @@ type Pool struct {
 	handler  Handler
 	log      *slog.Logger
 	client   *Client
-	consumer string // unique for each boot: two pools of one name would share their claims
-	parts    []*partition
+	consumer string                       // unique for each boot: two pools of one name would share their claims
+	parts    atomic.Pointer[[]*partition] // it only grows
 	slots    *slots
 	lanes    *lanes
 	gate     *gate
@@ -104,9 +107,7 @@ func NewPool(cfg PoolConfig, h Handler) (*Pool, error) {
 	p.gate = newGate(cfg.Redis, cfg.Prefix)
 	p.client = NewClient(cfg.Redis, ClientOptions{Prefix: cfg.Prefix, Partitions: cfg.Partitions, LogRetention: cfg.LogRetention})
 	p.settler = newSettler(p)
-	for i := range cfg.Partitions {
-		p.parts = append(p.parts, &partition{pool: p, index: i, keys: newKeys(cfg.Prefix, i), cursor: "0-0"})
-	}
+	p.addPartitions(cfg.Partitions)
 	return p, nil
 }
 
@@ -133,6 +134,9 @@ func (cfg *PoolConfig) complete() error {
 	if cfg.block == 0 {
 		cfg.block = readBlock
 	}
+	if cfg.look == 0 {
+		cfg.look = lookEach
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -147,7 +151,7 @@ func (cfg *PoolConfig) complete() error {
 		}
 	}
 	check(cfg.Redis != nil, "no Redis")
-	check(cfg.Partitions > 0, "want at least 1 partition")
+	check(cfg.Partitions > 0 && cfg.Partitions <= MaxPartitions, fmt.Sprintf("want 1 to %d partitions", MaxPartitions))
 	check(cfg.Slots >= cfg.Partitions, fmt.Sprintf("want at least one slot for each of the %d partitions", cfg.Partitions))
 	check(cfg.LaneSlots > 0, "want at least 1 slot for a lane")
 	check(cfg.Lease >= MinLease, fmt.Sprintf("want a lease of at least %v", MinLease))
@@ -185,9 +189,12 @@ func (p *Pool) Run(ctx context.Context) error {
 	readers.Go(func() { p.schedule(ctx) })
 	readers.Go(func() { p.sweep(ctx) })
 	readers.Go(func() { p.watchGate(ctx) })
-	for _, part := range p.parts {
+	for _, part := range p.partitions() {
 		readers.Go(func() { part.run(ctx) })
 	}
+	readers.Go(func() {
+		p.watchPartitions(ctx, func(part *partition) { readers.Go(func() { part.run(ctx) }) })
+	})
 
 	readers.Wait()
 	idle := p.drain(abort)
@@ -233,7 +240,7 @@ func (p *Pool) drain(abort context.CancelCauseFunc) bool {
 func (p *Pool) reapSelf(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	for _, part := range p.parts {
+	for _, part := range p.partitions() {
 		if err := scriptReap.Run(ctx, p.rdb, part.keys.with(), p.consumer).Err(); err != nil {
 			p.trouble("reap", err)
 			return

@@ -47,7 +47,7 @@ func wait(ctx context.Context, d time.Duration) {
 
 // promote moves all jobs that are due, page by page, and reads Redis' clock.
 func (p *Pool) promote(ctx context.Context) error {
-	parts := p.parts
+	parts := p.partitions()
 	for range promoteMost {
 		calls := make([]*call, len(parts))
 		for i, part := range parts {
@@ -81,7 +81,7 @@ func (p *Pool) promote(ctx context.Context) error {
 
 // reapOthers forgets consumers that have not asked for jobs for long and hold none.
 func (p *Pool) reapOthers(ctx context.Context) {
-	for _, part := range p.parts {
+	for _, part := range p.partitions() {
 		consumers, err := p.rdb.XInfoConsumers(ctx, part.keys.jobs(), group).Result()
 		if err != nil {
 			p.trouble("reap", err)
@@ -115,7 +115,7 @@ func (p *Pool) sweep(ctx context.Context) {
 // sweepOnce asks for the version of every secret that jobs are parked on.
 func (p *Pool) sweepOnce(ctx context.Context) error {
 	oldest := map[string]int64{} // secret -> lowest version with parked jobs
-	for _, part := range p.parts {
+	for _, part := range p.partitions() {
 		names, err := p.rdb.HKeys(ctx, part.keys.parks()).Result()
 		if err != nil {
 			return err
@@ -167,7 +167,7 @@ func (p *Pool) tickLanes(ctx context.Context) {
 func (p *Pool) renewLeases(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait(ctx, p.cfg.Lease/6)
-		for _, part := range p.parts {
+		for _, part := range p.partitions() {
 			old := p.elapsed() - p.cfg.Lease/6
 			claims := part.held.all(func(c *claim) bool { return time.Duration(c.renewed.Load()) < old && !c.lost.Load() })
 			for len(claims) > 0 && ctx.Err() == nil {

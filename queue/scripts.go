@@ -32,6 +32,7 @@ var (
 	scriptUnpark  = loadScript("unpark")
 	scriptVersion = loadScript("version")
 	scriptGate    = loadScript("gate")
+	scriptHighest = loadScript("highest")
 )
 
 // script is one Lua script: common.lua and its own file.

@@ -268,7 +268,7 @@ func (g *settlement) follow(c *claim) (job []byte, dedup int) {
 		c.pool.log.Error("a job that should follow a dead letter is no job", "job", c.Job.ID, "kind", c.kind, "err", err)
 		return nil, 0
 	}
-	if j.ID == "" || partitionOf(j.ID, len(c.pool.parts)) != c.part.index {
+	if j.ID == "" || partitionOf(j.ID, c.pool.cfg.Partitions) != c.part.index {
 		return c.out.follow, 0
 	}
 	return c.out.follow, g.logKey(c.part.keys.dedup(j.ID))

@@ -128,7 +128,7 @@ func (s *Status) fill(last *record, state State) {
 
 // where says in which place a job is; its State is "" if it is in none.
 func (c *Client) where(ctx context.Context, at place) (Status, error) {
-	reply, err := scriptWhere.Run(ctx, c.rdb, c.parts[at.partition].with(), at.jid).Slice()
+	reply, err := scriptWhere.Run(ctx, c.rdb, c.all(ctx)[at.partition].with(), at.jid).Slice()
 	if err != nil {
 		return Status{}, fmt.Errorf("find job: %w", err)
 	}
@@ -183,7 +183,7 @@ const (
 // records returns the last records of a job, oldest first. Numbers may be
 // missing: a worker that died wrote none.
 func (c *Client) records(ctx context.Context, at place) (records []record, states []State, err error) {
-	key := c.parts[at.partition].logOf(at.jid)
+	key := c.all(ctx)[at.partition].logOf(at.jid)
 	for page := range maxPages {
 		names := make([]string, recordPage)
 		for i := range names {
@@ -222,7 +222,7 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	if !ok {
 		return ErrNotFound
 	}
-	k := c.parts[p]
+	k := c.all(ctx)[p]
 	now := time.Now().UnixMilli() // of a record only; nothing is decided by it
 	r := record{At: now, Kind: s.Kind, Used: s.Used, Handbacks: s.Handbacks, Crashes: s.Crashes, Text: "cancelled"}
 	args := []any{jid, k.parkedPrefix(), retentionSeconds(c.opts.LogRetention), r.json()}

@@ -29,12 +29,12 @@ type Worker struct {
 // the age of the oldest job since it came to the stream or was enqueued, for
 // dead since the oldest died, for delayed how late the first one is.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
-	s := Stats{Jobs: map[State]int64{}, Oldest: map[State]float64{}, Partitions: len(c.parts), Workers: []Worker{}}
+	s := Stats{Jobs: map[State]int64{}, Oldest: map[State]float64{}, Partitions: len(c.all(ctx)), Workers: []Worker{}}
 	for _, state := range []State{Ready, Running, Delayed, Parked, Dead} {
 		s.Jobs[state], s.Oldest[state] = 0, 0
 	}
 	workers := map[string]*Worker{}
-	for _, k := range c.parts {
+	for _, k := range c.all(ctx) {
 		if err := c.addStats(ctx, k, &s, workers); err != nil {
 			return Stats{}, fmt.Errorf("read stats: %w", err)
 		}

@@ -70,6 +70,12 @@ func problems() []problem {
 		{queue.ErrFinished, http.StatusConflict, "The job has ended"},
 		{queue.ErrNoList, http.StatusBadRequest, ""},
 		{queue.ErrFull, http.StatusTooManyRequests, ""},
+		{queue.ErrDeadFull, http.StatusTooManyRequests, ""},
+		// Not a 5xx, which some clients send again at once by themselves: without
+		// an id that would be another job.
+		{queue.ErrNotReplicated, http.StatusFailedDependency, ""},
+		{queue.ErrNotOnDisk, http.StatusFailedDependency, ""},
+		{queue.ErrNoDurability, http.StatusFailedDependency, ""},
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, noRedis},
 	}
 }

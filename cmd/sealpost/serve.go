@@ -108,7 +108,7 @@ func newProcess(cfg config.Config, log *slog.Logger, rdb redis.UniversalClient) 
 	p.observer = observe(p.metrics)
 	p.sealed.Store(new("starting: Redis has not answered yet"))
 	p.jobs = queue.NewClient(rdb, queue.ClientOptions{Partitions: cfg.Partitions, QueueMax: cfg.QueueMax,
-		LogRetention: cfg.LogRetention, Observer: p.observer})
+		DeadMax: cfg.DeadMax, Durability: queue.Durability(cfg.Durability), LogRetention: cfg.LogRetention, Observer: p.observer})
 	p.metrics.Observe(p.gauges(list))
 	return p, p.listen()
 }

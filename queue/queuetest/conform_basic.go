@@ -23,6 +23,7 @@ var basicRules = []rule{
 	{"one invalid job refuses the whole batch", ruleInvalid},
 	{"an id stands for one job", ruleDedup},
 	{"a full partition refuses", ruleFull},
+	{"at the cap of dead letters a job is refused and none is thrown away", ruleDeadFull},
 	{"not_before delays without an attempt", ruleNotBefore},
 	{"expires_at ends a job before an attempt", ruleExpired},
 	{"expires_at ends a job that would be retried too late", ruleExpiredRetry},
@@ -205,6 +206,32 @@ func ruleFull(t *testing.T, r *rig) {
 	}
 	if r.state("x") != "" {
 		t.Error("a refused job is there")
+	}
+}
+
+func ruleDeadFull(t *testing.T, r *rig) {
+	h, _ := r.run(failTimes(2, queue.Permanent(errors.New("no"))))
+	dead := []string{r.enqueue(), r.enqueue()}
+	for _, id := range dead {
+		r.becomes(id, queue.Dead)
+	}
+	small := queue.NewClient(r.rdb, queue.ClientOptions{Prefix: r.prefix, DeadMax: 2})
+	receipts, err := small.Enqueue(r.ctx, Job(`"id":"x"`))
+	if !errors.Is(err, queue.ErrDeadFull) || receipts[0].ID != "" {
+		t.Errorf("got %+v, %v; want ErrDeadFull", receipts, err)
+	}
+	if r.state("x") != "" {
+		t.Error("a refused job is there")
+	}
+	if n, err := small.RemoveDead(r.ctx, dead[0]); err != nil || n != 1 {
+		t.Fatalf("RemoveDead: got %d, %v; want 1", n, err)
+	}
+	if _, err := small.Enqueue(r.ctx, Job(`"id":"x"`)); err != nil {
+		t.Errorf("after one was removed: %v", err)
+	}
+	r.becomes("x", queue.Done)
+	if h.Count("x") != 1 || r.state(dead[1]) != queue.Dead {
+		t.Errorf("got %d attempts, the other letter is %q", h.Count("x"), r.state(dead[1]))
 	}
 }
 
