@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
@@ -42,7 +40,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			return a.printFindings(examine(ctx, cfg))
 		},
 	}
-	settingFlags(cmd, append(redisSettings(), "SEALPOST_URL", "SEALPOST_TOKEN", "SEALPOST_OPS_ADDR")...)
+	settingFlags(cmd, append(redisSettings(), "SEALPOST_DURABILITY", "SEALPOST_URL", "SEALPOST_TOKEN", "SEALPOST_OPS_ADDR")...)
 	return cmd
 }
 
@@ -82,62 +80,9 @@ func examine(ctx context.Context, cfg config.Config) []finding {
 			"start Redis there, or set SEALPOST_REDIS_URL"})
 	} else {
 		list = append(list, redisFindings(cfg, facts)...)
-		list = append(list, clockFinding(ctx, rdb), keyringFinding(ctx, cfg, rdb))
+		list = append(list, levelFinding(ctx, cfg, rdb), clockFinding(ctx, rdb), keyringFinding(ctx, cfg, rdb))
 	}
 	return append(list, apiFinding(ctx, cfg), opsFinding(ctx, cfg))
-}
-
-func redisFindings(cfg config.Config, facts redisFacts) []finding {
-	list := []finding{{Check: "redis", Result: "ok", Text: "answers at " + cfg.Redis.String()}}
-	version := finding{Check: "redis version", Result: "ok", Text: orWord(facts.version, "not told")}
-	if major, minor, ok := majorMinor(facts.version); ok && (major < 6 || major == 6 && minor < 2) {
-		version.Result, version.Advice = "fail", "Sealpost needs Redis 6.2 or newer, for XAUTOCLAIM"
-	}
-	policy := finding{Check: "redis maxmemory-policy", Result: "ok", Text: orWord(facts.policy, "not told")}
-	if facts.evicts() {
-		policy.Result, policy.Advice = "fail", "set maxmemory-policy noeviction: this one throws jobs away when memory is full"
-	}
-	file := finding{Check: "redis append-only file", Result: "ok", Text: map[string]string{"1": "on", "0": "off", "": "not told"}[facts.aof]}
-	if facts.forgets() {
-		file.Result, file.Advice = "warn", "set appendonly yes: without it jobs and secrets may be lost when Redis stops"
-	}
-	role := finding{Check: "redis role", Result: "ok", Text: orWord(facts.role, "not told")}
-	if facts.role == "slave" {
-		role.Result, role.Advice = "fail", "this is a replica, which takes no writes: point SEALPOST_REDIS_URL at the master, or at the sentinels"
-	}
-	return append(list, version, policy, file, role)
-}
-
-func majorMinor(version string) (major, minor int, ok bool) {
-	first, rest, _ := strings.Cut(version, ".")
-	second, _, _ := strings.Cut(rest, ".")
-	major, err := strconv.Atoi(first)
-	if err != nil {
-		return 0, 0, false
-	}
-	minor, err = strconv.Atoi(second)
-	return major, minor, err == nil
-}
-
-// maxSkew is how far the clocks may be apart: tokens allow for a minute, and a
-// delay of a second is what a person would not notice.
-const maxSkew = time.Second
-
-func clockFinding(ctx context.Context, rdb redis.UniversalClient) finding {
-	before := time.Now()
-	there, err := rdb.Time(ctx).Result()
-	after := time.Now()
-	if err != nil {
-		return finding{"clock", "warn", "Redis does not tell its time", ""}
-	}
-	// The answer was made at some moment between the two readings.
-	skew := max(there.Sub(after), before.Sub(there), 0)
-	f := finding{Check: "clock", Result: "ok", Text: "within " + max(skew, after.Sub(before), time.Millisecond).Round(time.Millisecond).String() + " of the clock of Redis"}
-	if skew > maxSkew {
-		f.Result, f.Text = "warn", skew.Round(time.Millisecond).String()+" from the clock of Redis"
-		f.Advice = "run NTP on both machines: delays and expiry times are off by this much"
-	}
-	return f
 }
 
 func keyringFinding(ctx context.Context, cfg config.Config, rdb redis.UniversalClient) finding {

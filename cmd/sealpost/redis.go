@@ -7,10 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/queue"
 )
 
 // Pauses between tries to reach Redis at the start.
@@ -28,7 +31,7 @@ func (p *process) awaitRedis(ctx context.Context) error {
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		facts, err := readFacts(ctx, p.rdb)
 		if err == nil {
-			return p.accept(facts)
+			return p.accept(ctx, facts)
 		}
 		if !isNetwork(err) && !isLoading(err) {
 			return fmt.Errorf("ask Redis at %s: %w", p.cfg.Redis, err)
@@ -43,10 +46,17 @@ func (p *process) awaitRedis(ctx context.Context) error {
 	}
 }
 
-// accept refuses a Redis that evicts, and warns of one that forgets.
-func (p *process) accept(facts redisFacts) error {
+// accept refuses a Redis that evicts, or that cannot keep the level disk, and
+// warns of one that forgets. A replica may come later, so a level that needs one is
+// left to /readyz.
+func (p *process) accept(ctx context.Context, facts redisFacts) error {
 	if facts.evicts() {
 		return fmt.Errorf("the Redis at %s has maxmemory-policy %s: it %w", p.cfg.Redis, facts.policy, errEvicts)
+	}
+	if p.cfg.Durability == string(queue.Disk) {
+		if _, err := p.jobs.Standing(ctx); err != nil {
+			return fmt.Errorf("the Redis at %s: %w", p.cfg.Redis, err)
+		}
 	}
 	if facts.forgets() {
 		p.log.Warn("Redis writes no append-only file: what it holds may be lost when it stops; set appendonly yes")
@@ -57,10 +67,25 @@ func (p *process) accept(facts redisFacts) error {
 
 // redisFacts is what a Redis says of itself. A field is "" when it does not.
 type redisFacts struct {
-	version string
-	policy  string // maxmemory-policy
-	aof     string // "1" or "0"
-	role    string
+	version  string
+	policy   string // maxmemory-policy
+	aof      string // "1" or "0"
+	fsync    string // appendfsync
+	aofWrite string // "ok" or "err", the last write of the append-only file
+	save     string // when snapshots are written, "" also if never
+	saved    string // "ok" or "err", the last snapshot
+	role     string
+	link     string // of a replica: "up" or "down"
+	offset   string // of the replication stream
+	replicas []replica
+}
+
+// replica is one that follows, as its primary sees it.
+type replica struct {
+	addr   string
+	state  string // "online" when it has caught up once
+	behind int64  // bytes of the replication stream
+	lag    int    // seconds since it was heard of
 }
 
 func (f redisFacts) evicts() bool  { return f.policy != "" && f.policy != "noeviction" }
@@ -77,8 +102,8 @@ func readFacts(ctx context.Context, rdb redis.UniversalClient) (redisFacts, erro
 	for section, fields := range map[string]map[string]*string{
 		"server":      {"redis_version": &f.version},
 		"memory":      {"maxmemory_policy": &f.policy},
-		"persistence": {"aof_enabled": &f.aof},
-		"replication": {"role": &f.role},
+		"persistence": {"aof_enabled": &f.aof, "aof_last_write_status": &f.aofWrite, "rdb_last_bgsave_status": &f.saved},
+		"replication": {"role": &f.role, "master_link_status": &f.link, "master_repl_offset": &f.offset},
 	} {
 		text, err := rdb.Info(ctx, section).Result()
 		if err != nil && isNetwork(err) {
@@ -89,12 +114,48 @@ func readFacts(ctx context.Context, rdb redis.UniversalClient) (redisFacts, erro
 			if field := fields[name]; field != nil {
 				*field = value
 			}
+			if r, ok := readReplica(name, value); ok {
+				f.replicas = append(f.replicas, r)
+			}
 		}
+	}
+	f.count()
+	for name, field := range map[string]*string{"appendfsync": &f.fsync, "save": &f.save} {
+		settings, err := rdb.ConfigGet(ctx, name).Result()
+		if err != nil && isNetwork(err) {
+			return redisFacts{}, err
+		}
+		*field = settings[name]
 	}
 	return f, nil
 }
 
-// durability is the check of /readyz; what Redis forgets is a warning there.
+// readReplica reads a line such as
+// slave0:ip=10.0.0.7,port=6379,state=online,offset=1234,lag=0
+func readReplica(name, value string) (replica, bool) {
+	if number, ok := strings.CutPrefix(name, "slave"); !ok || number == "" || strings.Trim(number, "0123456789") != "" {
+		return replica{}, false
+	}
+	field := map[string]string{}
+	for pair := range strings.SplitSeq(value, ",") {
+		key, text, _ := strings.Cut(pair, "=")
+		field[key] = text
+	}
+	r := replica{addr: net.JoinHostPort(field["ip"], field["port"]), state: field["state"]}
+	r.behind, _ = strconv.ParseInt(field["offset"], 10, 64) // until count: how far it is
+	r.lag, _ = strconv.Atoi(field["lag"])
+	return r, true
+}
+
+// count turns the offsets of the replicas into how far they are behind.
+func (f *redisFacts) count() {
+	offset, _ := strconv.ParseInt(f.offset, 10, 64)
+	for i := range f.replicas {
+		f.replicas[i].behind = max(offset-f.replicas[i].behind, 0)
+	}
+}
+
+// durability is the check of /readyz: the level, and whether Redis keeps it.
 func (p *process) durability(ctx context.Context) (string, error) {
 	facts, err := readFacts(ctx, p.rdb)
 	switch {
@@ -102,10 +163,17 @@ func (p *process) durability(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
 	case facts.evicts():
 		return "", fmt.Errorf("the Redis has maxmemory-policy %s: it %w", facts.policy, errEvicts)
-	case facts.forgets():
-		return p.cfg.Durability + "; Redis writes no append-only file", nil
 	}
-	return p.cfg.Durability, nil
+	standing, err := p.jobs.Standing(ctx)
+	switch {
+	case errors.Is(err, queue.ErrNoDurability):
+		return "", err
+	case err != nil:
+		return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
+	case facts.forgets():
+		return standing.String() + "; Redis writes no append-only file", nil
+	}
+	return standing.String(), nil
 }
 
 // isNetwork reports whether err says that Redis could not be reached, rather

@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return ports(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"redis": startRedis, "masterkey": masterKey, "ready": ready, "setenv": setenv,
+			"redis": startRedis, "replica": startReplica, "masterkey": masterKey, "ready": ready, "setenv": setenv,
 			"golden": golden, "mailsink": mailSink, "mails": mails, "holds": holds, "stall": stall, "tlscert": tlsCert, "devtoken": devToken, "setref": setref, "setline": setLine, "settled": settled, "running": running, "addjob": addJob, "exits": exits,
 		},
 	})

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/config"
+	"github.com/sealpost/sealpost/queue"
+)
+
+// maxLag is how long a replica may be silent: Redis has replicas report each
+// second, and calls one that is silent for 10 s bad (min-replicas-max-lag).
+const maxLag = 10 // seconds
+
+// redisFindings are what a Redis says of itself, weighed.
+func redisFindings(cfg config.Config, facts redisFacts) []finding {
+	version := finding{Check: "redis version", Result: "ok", Text: orWord(facts.version, "not told")}
+	if major, minor, ok := majorMinor(facts.version); ok && (major < 6 || major == 6 && minor < 2) {
+		version.Result, version.Advice = "fail", "Sealpost needs Redis 6.2 or newer, for XAUTOCLAIM"
+	}
+	policy := finding{Check: "redis maxmemory-policy", Result: "ok", Text: orWord(facts.policy, "not told")}
+	if facts.evicts() {
+		policy.Result, policy.Advice = "fail", "set maxmemory-policy noeviction: this one throws jobs away when memory is full"
+	}
+	return []finding{{Check: "redis", Result: "ok", Text: "answers at " + cfg.Redis.String()},
+		version, policy, fileFinding(facts), snapshotFinding(facts), roleFinding(facts), replicaFinding(facts)}
+}
+
+// fileFinding is about the append-only file and when it is flushed.
+func fileFinding(facts redisFacts) finding {
+	f := finding{Check: "redis append-only file", Result: "ok", Text: map[string]string{"1": "on", "0": "off", "": "not told"}[facts.aof]}
+	if facts.aof == "1" {
+		f.Text += ", appendfsync " + orWord(facts.fsync, "not told")
+	}
+	switch {
+	case facts.forgets():
+		f.Result, f.Advice = "warn", "set appendonly yes: without it jobs and secrets may be lost when Redis stops"
+	case facts.aofWrite == "err":
+		f.Result, f.Text, f.Advice = "fail", f.Text+", the last write failed", "see the log of Redis: most often the disk is full"
+	case facts.fsync == "no":
+		f.Result, f.Advice = "warn", "set appendfsync everysec: the system may keep half a minute of writes to itself"
+	}
+	return f
+}
+
+// snapshotFinding is about RDB files. They are no must beside an append-only file,
+// but one that fails makes Redis refuse all writes (stop-writes-on-bgsave-error).
+func snapshotFinding(facts redisFacts) finding {
+	f := finding{Check: "redis snapshots", Result: "ok", Text: "off"}
+	if facts.save != "" {
+		f.Text = "on (save " + facts.save + ")"
+	}
+	if facts.saved == "err" {
+		f.Result, f.Text, f.Advice = "fail", f.Text+", the last one failed", "see the log of Redis: with stop-writes-on-bgsave-error it takes no jobs now"
+	}
+	return f
+}
+
+func roleFinding(facts redisFacts) finding {
+	f := finding{Check: "redis role", Result: "ok", Text: orWord(facts.role, "not told")}
+	if facts.role == "slave" {
+		f.Text += ", link to its master " + orWord(facts.link, "not told")
+		f.Result, f.Advice = "fail", "this is a replica, which takes no writes: point SEALPOST_REDIS_URL at the master, or at the sentinels"
+	}
+	return f
+}
+
+// replicaFinding says who follows and how far behind.
+func replicaFinding(facts redisFacts) finding {
+	f := finding{Check: "redis replicas", Result: "ok", Text: "none"}
+	var lines, late []string
+	for _, r := range facts.replicas {
+		lines = append(lines, fmt.Sprintf("%s %s, %d bytes behind, heard of %d s ago", r.addr, r.state, r.behind, r.lag))
+		if r.state != "online" || r.lag > maxLag {
+			late = append(late, r.addr)
+		}
+	}
+	if len(lines) > 0 {
+		f.Text = strings.Join(lines, "; ")
+	}
+	if len(late) > 0 {
+		f.Result, f.Advice = "warn", "look at "+strings.Join(late, ", ")+": a failover to it would lose what it has not got"
+	}
+	return f
+}
+
+// levelFinding says whether Redis keeps the promise of SEALPOST_DURABILITY.
+func levelFinding(ctx context.Context, cfg config.Config, rdb redis.UniversalClient) finding {
+	client := queue.NewClient(rdb, queue.ClientOptions{Durability: queue.Durability(cfg.Durability)})
+	standing, err := client.Standing(ctx)
+	switch {
+	case errors.Is(err, queue.ErrNoDurability):
+		return finding{"durability", "fail", standing.String(), strings.TrimPrefix(err.Error(), "queue: ")}
+	case err != nil:
+		return finding{"durability", "warn", "cannot be told", err.Error()}
+	}
+	return finding{Check: "durability", Result: "ok", Text: standing.String()}
+}
+
+func majorMinor(version string) (major, minor int, ok bool) {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	major, err := strconv.Atoi(first)
+	if err != nil {
+		return 0, 0, false
+	}
+	minor, err = strconv.Atoi(second)
+	return major, minor, err == nil
+}
+
+// maxSkew is how far the clocks may be apart: tokens allow for a minute, and a
+// delay of a second is what a person would not notice.
+const maxSkew = time.Second
+
+func clockFinding(ctx context.Context, rdb redis.UniversalClient) finding {
+	before := time.Now()
+	there, err := rdb.Time(ctx).Result()
+	after := time.Now()
+	if err != nil {
+		return finding{"clock", "warn", "Redis does not tell its time", ""}
+	}
+	// The answer was made at some moment between the two readings.
+	skew := max(there.Sub(after), before.Sub(there), 0)
+	f := finding{Check: "clock", Result: "ok", Text: "within " + max(skew, after.Sub(before), time.Millisecond).Round(time.Millisecond).String() + " of the clock of Redis"}
+	if skew > maxSkew {
+		f.Result, f.Text = "warn", skew.Round(time.Millisecond).String()+" from the clock of Redis"
+		f.Advice = "run NTP on both machines: delays and expiry times are off by this much"
+	}
+	return f
+}
