@@ -38,6 +38,7 @@ func layers() []layer {
 		{"secrets/redact", -1}, // the type that never prints; everybody has values
 		{"secrets", 0},
 		{"queue/queuetest", 1},
+		{"queue/spool", 1},
 		{"secrets/secretstest", 1},
 		{"access/accesstest", 4},
 		{"examples/...", 6},

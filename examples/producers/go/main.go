@@ -1,9 +1,12 @@
-// Command go asks for a mail through the package queue, straight to Redis.
+// Command go asks for a mail through the package queue, straight to Redis. With
+// -spool DIR the job is on this machine's disk first, so that Redis may be away.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/queue/spool"
 )
 
 func main() {
@@ -21,6 +25,8 @@ func main() {
 }
 
 func run() error {
+	dir := flag.String("spool", "", "directory to keep jobs in until Redis has them")
+	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	address := os.Getenv("REDIS_ADDR")
@@ -43,10 +49,31 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("encode job: %w", err)
 	}
-	receipts, err := queue.NewClient(rdb, queue.ClientOptions{}).Enqueue(ctx, job)
+	client := queue.NewClient(rdb, queue.ClientOptions{})
+	if *dir != "" {
+		return viaSpool(ctx, client, *dir, job)
+	}
+	receipts, err := client.Enqueue(ctx, job)
 	if err != nil {
 		return fmt.Errorf("send job: %w", err) // with an id it is safe to try again
 	}
 	fmt.Println(receipts[0].ID)
 	return nil
+}
+
+// viaSpool takes the job to disk, which is enough to go on, and then waits until
+// Redis has it, as far as ctx allows. What is left is sent by the next run.
+func viaSpool(ctx context.Context, client *queue.Client, dir string, job json.RawMessage) error {
+	s, err := spool.Open(dir, client, spool.Options{})
+	if err != nil {
+		return fmt.Errorf("open spool: %w", err)
+	}
+	ids, err := s.Enqueue(job)
+	if err == nil {
+		fmt.Println(ids[0])
+		if s.Flush(ctx) != nil {
+			fmt.Fprintln(os.Stderr, "enqueue: Redis is away; the job is on disk")
+		}
+	}
+	return errors.Join(err, s.Close())
 }
