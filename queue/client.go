@@ -112,8 +112,7 @@ func (c *Client) Enqueue(ctx context.Context, jobs ...json.RawMessage) ([]Receip
 	}
 	if len(c.parts) > 1 { // no job goes where nobody would look for it
 		if _, err := c.reach.look(ctx, c.rdb); err != nil {
-			c.opts.Observer.redisError("enqueue")
-			return b.receipts, fmt.Errorf("enqueue: %w", err)
+			return b.receipts, c.failed(err)
 		}
 	}
 	if c.opts.Durability != Memory {
@@ -184,8 +183,7 @@ func (b *batch) send(ctx context.Context) error {
 func (b *batch) read(g *share, unsure bool) error {
 	reply, err := g.cmd.Slice()
 	if err != nil {
-		b.client.opts.Observer.redisError("enqueue")
-		return fmt.Errorf("enqueue: %w", err)
+		return b.client.failed(err)
 	}
 	if len(reply) == 1 && reply[0] == "dead-full" {
 		return ErrDeadFull
@@ -210,6 +208,15 @@ func (b *batch) read(g *share, unsure bool) error {
 		b.client.opts.Observer.enqueued(kind, n)
 	}
 	return nil
+}
+
+// failed is the error of an enqueue that Redis did not run.
+func (c *Client) failed(err error) error {
+	c.opts.Observer.redisError("enqueue")
+	if strings.HasPrefix(err.Error(), "OOM ") {
+		return fmt.Errorf("enqueue: %w: %w", ErrNoMemory, err)
+	}
+	return fmt.Errorf("enqueue: %w", err)
 }
 
 // place is a job as the queue finds it.

@@ -103,8 +103,7 @@ func (b *batch) sendShare(ctx context.Context, g *share) error {
 		}
 		unsure := errors.Is(err, ErrNotReplicated) || errors.Is(err, ErrNotOnDisk)
 		if err != nil && !unsure {
-			b.client.opts.Observer.redisError("enqueue")
-			return fmt.Errorf("enqueue: %w", err)
+			return b.client.failed(err)
 		}
 		if err := b.read(g, unsure); err != nil {
 			return err // refused: there was nothing to wait for

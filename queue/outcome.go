@@ -30,6 +30,9 @@ var (
 	// ErrDeadFull says that the partition holds its maximum of dead letters: they
 	// are never thrown away unseen, so no job is taken that could become one more.
 	ErrDeadFull = errors.New("queue: too many dead letters; look at them (sealpost dead list), then retry or remove them, or raise SEALPOST_DEAD_MAX")
+	// ErrNoMemory says that Redis has reached its maxmemory and takes no more jobs;
+	// those that are in the queue are still done.
+	ErrNoMemory = errors.New("queue: Redis is out of memory; wait until workers have caught up, or raise its maxmemory")
 	// ErrDrainTimeout is the cause with which running jobs are cancelled when
 	// the grace after SIGTERM is over.
 	ErrDrainTimeout = errors.New("queue: the grace for running jobs is over")

@@ -71,6 +71,7 @@ func problems() []problem {
 		{queue.ErrNoList, http.StatusBadRequest, ""},
 		{queue.ErrFull, http.StatusTooManyRequests, ""},
 		{queue.ErrDeadFull, http.StatusTooManyRequests, ""},
+		{queue.ErrNoMemory, http.StatusTooManyRequests, "Redis is out of memory; wait until workers have caught up, or raise its maxmemory"},
 		// Not a 5xx, which some clients send again at once by themselves: without
 		// an id that would be another job.
 		{queue.ErrNotReplicated, http.StatusFailedDependency, ""},

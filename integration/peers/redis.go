@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -38,9 +39,7 @@ type Redis struct {
 // skips the test when there is no redis-server on this machine.
 func NewRedis(tb testing.TB) *Redis {
 	tb.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		tb.Skip("skipped: no redis-server on this machine (make install-test-deps installs it)")
-	}
+	needRedis(tb)
 	r, err := StartRedis(Dir(tb))
 	if err != nil {
 		tb.Fatal(err)
@@ -69,8 +68,12 @@ func StartRedis(dir string, args ...string) (*Redis, error) {
 
 // Start starts the server, again after a Kill or Stop, and waits until it
 // answers.
-func (r *Redis) Start() error {
-	p, err := StartProcess(exec.Command("redis-server", r.args...), filepath.Join(r.Dir, "redis.log"))
+func (r *Redis) Start() error { return r.StartWith() }
+
+// StartWith is Start with further options, which the next start forgets.
+func (r *Redis) StartWith(args ...string) error {
+	args = append(slices.Clone(r.args), args...)
+	p, err := StartProcess(exec.Command("redis-server", args...), filepath.Join(r.Dir, "redis.log"))
 	if err != nil {
 		return err
 	}

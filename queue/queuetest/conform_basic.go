@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sealpost/sealpost/queue"
 )
 
@@ -62,7 +64,15 @@ func ruleDone(t *testing.T, r *rig) {
 
 func (r *rig) logKeys() []string {
 	r.t.Helper()
-	keys, err := r.rdb.Keys(r.ctx, r.base+"log:*").Result()
+	node := redis.Cmdable(r.rdb)
+	if cluster, ok := r.rdb.(*redis.ClusterClient); ok { // KEYS has no key and would go anywhere
+		primary, err := cluster.MasterForKey(r.ctx, r.base)
+		if err != nil {
+			r.t.Fatalf("MasterForKey: %v", err)
+		}
+		node = primary
+	}
+	keys, err := node.Keys(r.ctx, r.base+"log:*").Result()
 	if err != nil || len(keys) == 0 {
 		r.t.Fatalf("got log keys %v, %v", keys, err)
 	}
