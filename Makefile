@@ -11,7 +11,7 @@ TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
 .PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
-	bench bench-check chaos chaos-long failover install-test-deps clean
+	bench bench-check chaos chaos-long failover failover-short install-test-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
 
 chaos-long: ## the same with 300,000 jobs and four workers
 	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4
+
+failover-short: ## 2 kills of the primary under load, by sentinels and in a cluster, on an idle machine
+	SEALPOST_TEST_ALONE=yes $(GO) test -count=1 -run Failovers -v ./integration/failover
 
 failover: ## 20 kills of the primary under load, by sentinels and in a cluster, at two levels
 	$(GO) run ./integration/cmd/failover

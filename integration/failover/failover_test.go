@@ -39,9 +39,14 @@ func TestConformCluster(t *testing.T) {
 	queuetest.Conform(t, func(testing.TB) (redis.UniversalClient, string) { return rdb, queuetest.Prefix() })
 }
 
-// runOnce does the short form; make failover does the long one.
+// runOnce does the short form; make failover does the long one. It runs alone: a
+// machine that is busy with other tests looks dead to sentinels, and they go on
+// to fail over what works.
 func runOnce(t *testing.T, c failover.Config) failover.Result {
 	t.Helper()
+	if os.Getenv("SEALPOST_TEST_ALONE") == "" {
+		t.Skip("kills of a primary under load need the machine for themselves: make failover-short")
+	}
 	c.Dir, c.Failovers, c.Logf = peers.Dir(t), 2, t.Logf
 	result, err := failover.Run(t.Context(), c)
 	if err != nil {
