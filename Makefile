@@ -11,7 +11,7 @@ TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
 .PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
-	bench bench-check chaos chaos-long failover failover-short install-test-deps clean
+	bench bench-check model chaos chaos-long failover failover-short install-test-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: ## the queue beside asynq, environments beside a bare handler; rewrites d
 bench-check: ## the benchmarks still build and run, with little work
 	cd integration/bench && $(GO) run -mod=mod . -jobs 2000 -rounds 1
 	$(GO) run ./integration/cmd/benchenv -others 50 -for 200ms -rounds 1
+
+model: ## every state of the queue's protocol with 3 jobs: minutes and some GB
+	$(GO) test -count=1 -timeout 2h -v -run TestLargeInstances ./queue/model -model.long
 
 chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
 	$(GO) run ./integration/cmd/chaos

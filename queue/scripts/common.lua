@@ -35,10 +35,12 @@ local function ready(jid, body)
   return eid
 end
 
--- Takes an entry out of the stream and out of the pending list.
+-- Takes an entry out of the stream and out of the pending list, in this order:
+-- an entry that is only pending is forgotten by the next XAUTOCLAIM, but one
+-- that is only in the stream would stay there for ever.
 local function drop(eid)
-  redis.pcall('XACK', JOBS, GROUP, eid)
   redis.call('XDEL', JOBS, eid)
+  redis.pcall('XACK', JOBS, GROUP, eid)
 end
 
 -- Forgets what only matters while a job is in the stream.

@@ -6,22 +6,24 @@
 -- Crash before: the lease runs out and another worker does the job again (the
 -- duplicate window). Crash after, reply lost: sent again it finds nothing.
 -- Accepted from anyone: a success of a holder that lost its lease also ends
--- whatever a later holder made of the job (retry, parked, dead, running).
+-- whatever a later holder made of the job (retry, parked, dead, running), and
+-- what a failover that lost moves brought back: an older entry, also its first.
 local eids, jids = {}, {}
 for i = 3, #ARGV, 5 do
   eids[#eids + 1] = ARGV[i]
   jids[#jids + 1] = ARGV[i + 1]
 end
 check()
+redis.call('XDEL', JOBS, unpack(eids)) -- before XACK: see drop
 local n = redis.pcall('XACK', JOBS, GROUP, unpack(eids))
 if type(n) ~= 'number' then n = 0 end
-redis.call('XDEL', JOBS, unpack(eids))
 if n < #eids then
   redis.call('ZREM', DUE, unpack(jids))
   redis.call('ZREM', DEAD, unpack(jids))
   for i, jid in ipairs(jids) do
-    local newer = redis.call('HGET', MOVED, jid)
-    if newer and newer ~= eids[i] then drop(newer) end
+    for _, other in ipairs({redis.call('HGET', MOVED, jid) or jid, jid}) do
+      if other ~= eids[i] then drop(other) end
+    end
     local body = redis.call('HGET', BODY, jid)
     if body then
       local meta = cjson.decode(string.sub(body, 1, string.find(body, '\n', 1, true) - 1))

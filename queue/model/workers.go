@@ -1,0 +1,300 @@
+package model
+
+// reads are the ways in which an idle worker gets a job.
+func (m *mover) reads(w int) {
+	if !m.from.now.group {
+		s := *m.from
+		s.now.group = true
+		if m.cfg.Mistake == GroupAtEnd {
+			s.now.each(func(_ int, e *entry) {
+				if e.state == fresh {
+					e.state = orphan
+				}
+			})
+		}
+		m.emit(s, progress, "worker %d makes the group", w)
+		return
+	}
+	for l := range m.from.now.lives {
+		for i := range m.from.now.lives[l].entries {
+			e := &m.from.now.lives[l].entries[i]
+			switch {
+			case e.state == fresh:
+				m.read(w, l, i)
+			case e.holder() >= 0:
+				m.takeOver(w, l, i)
+			}
+		}
+	}
+}
+
+// read is XREADGROUP.
+func (m *mover) read(w, l, i int) {
+	s := *m.from
+	e := &s.now.lives[l].entries[i]
+	e.state, e.runs = pending+uint8(w), 1
+	if m.may() {
+		m.emit(s, fault, "worker %d reads %s, answer lost", w, names[l])
+	}
+	s.claim(w, l, e)
+	if m.cfg.Mistake == AckBeforeSend {
+		e.state = none
+	}
+	m.emit(s, progress, "worker %d reads %s", w, names[l])
+}
+
+// claim gives entry e to worker w.
+func (s *state) claim(w, l int, e *entry) {
+	c := &s.claims[w]
+	*c = claim{phase: claimed, life: uint8(l), serial: e.serial, young: true, meta: e.meta}
+	c.meta.losses += e.runs - 1
+	t := &s.traces[l]
+	switch {
+	case t.torn:
+	case t.reported:
+		s.wrong = name(l) + " is given to a worker although its success was recorded"
+	case t.known&^c.meta.mask(accepted) != 0:
+		s.wrong = name(l) + " is given to a worker without a part that was recorded as accepted"
+	}
+}
+
+// holds reports whether worker w knows that it has the entry.
+func (s *state) holds(w, l int, serial uint8) bool {
+	c := &s.claims[w]
+	return c.phase != idle && int(c.life) == l && c.serial == serial
+}
+
+// takeOver is reclaim.lua. Workers that are gone, or do not know that they have
+// the entry, do not renew its lease: it runs out. That the lease of another runs
+// out is a fault, and if it has begun the job it may well be sent twice.
+func (m *mover) takeOver(w, l, i int) {
+	e := &m.from.now.lives[l].entries[i]
+	h := e.holder()
+	knows := h < gone && m.from.holds(h, l, e.serial)
+	if knows && (h == w || m.cfg.Mistake != TakeWithoutIdle && !m.may()) {
+		return
+	}
+	k := progress
+	from := *m.from
+	if knows && m.cfg.Mistake != TakeWithoutIdle {
+		k = fault
+		from.claims[h].young = false
+		if from.claims[h].phase >= begun {
+			from.excuse(&from.jobs[jobOf(l)])
+		}
+	}
+	e = &from.now.lives[l].entries[i]
+	if !e.inStream() { // XAUTOCLAIM forgets deleted entries
+		*e = entry{}
+		m.emit(from, k, "worker %d forgets an entry of %s that was deleted", w, names[l])
+		return
+	}
+	e.state, e.runs = pending+uint8(w), e.runs+1
+	if e.meta.losses+e.runs-1 >= maxLosses {
+		m.poison(w, l, i, k, &from)
+		return
+	}
+	if m.may() && k != fault {
+		m.emit(from, fault, "worker %d takes over %s, answer lost", w, names[l])
+	}
+	from.claim(w, l, e)
+	if from.now.lives[l].cancel {
+		c := &from.claims[w]
+		c.phase, c.out = ended, toCancelled
+	}
+	m.emit(from, k, "worker %d takes over %s", w, names[l])
+}
+
+// poison buries a job that has lost too many workers, in the same script.
+func (m *mover) poison(w, l, i int, k kind, from *state) {
+	e := from.now.lives[l].entries[i]
+	was := m.from
+	m.from = from
+	m.run(k, "takeover buries", names[l], func(x *script) {
+		letter := e.meta
+		letter.losses = maxLosses
+		x.put(l, letter, &x.life(l).dead)
+		x.drop(l, e.serial)
+		x.forget(l)
+	}, nil, nil)
+	m.from = was
+}
+
+// begins are a claimed job's: Begin, a hand-back, a release, or a crash.
+func (m *mover) begins(w int) {
+	c := &m.from.claims[w]
+	l := int(c.life)
+	m.crash(w, 0, "before it begins")
+	for _, back := range [...]struct {
+		out  uint8
+		name string
+	}{{toDelay, "hands back"}, {toRelease, "releases"}} {
+		s := *m.from
+		s.claims[w].phase, s.claims[w].out = ended, back.out
+		m.emit(s, choice, "worker %d "+back.name+" %s", w, names[l])
+	}
+	if c.young {
+		s := *m.from
+		s.claims[w].phase = begun
+		m.emit(s, progress, "worker %d begins %s", w, names[l])
+	}
+	e := m.from.now.lives[l].find(c.serial)
+	mine := e != nil && e.holder() == w
+	if c.young && mine {
+		return // the same as not to ask
+	}
+	s := *m.from
+	if m.cfg.Mistake == StealBack && e != nil && e.inStream() {
+		mine = true
+		s.now.lives[l].find(c.serial).state = pending + uint8(w)
+	}
+	if mine {
+		s.claims[w].phase = begun
+		m.emit(s, progress, "worker %d asks, has the lease and begins %s", w, names[l])
+		return
+	}
+	s.claims[w] = claim{}
+	m.emit(s, progress, "worker %d asks and has lost %s", w, names[l])
+}
+
+// attempts are what the far side may answer.
+func (m *mover) attempts(w int) {
+	c := &m.from.claims[w]
+	todo := c.meta.mask(open) & (1<<m.cfg.Parts - 1)
+	first := todo & -todo
+	m.crash(w, 0, "before it sends")
+	for sent := first; sent != 0; {
+		m.crash(w, sent, "after it has sent")
+		if sent == todo {
+			break
+		}
+		sent = todo
+	}
+	m.answer(w, todo, 0, false, "all is accepted")
+	if todo == 0 {
+		return
+	}
+	m.answer(w, 0, 0, true, "nothing is accepted for now")
+	m.answer(w, todo&^first, first, false, "one part is refused for good")
+	if todo != first {
+		m.answer(w, first, 0, true, "one part is accepted, the other not yet")
+	}
+	if m.cfg.Secret && !m.from.newer {
+		s := *m.from
+		s.claims[w].phase, s.claims[w].out = ended, toPark
+		m.emit(s, progress, "worker %d: %s: the login is refused", w, names[c.life])
+	}
+	if m.may() {
+		s := *m.from
+		s.send(w, todo)
+		s.excuse(&s.jobs[jobOf(int(c.life))])
+		s.fail(w)
+		m.emit(s, fault, "worker %d: %s is accepted and the answer is lost", w, names[c.life])
+	}
+}
+
+// send is the far side's ledger.
+func (s *state) send(w int, parts uint8) {
+	c := &s.claims[w]
+	j := &s.jobs[jobOf(int(c.life))]
+	for i := range j.sends {
+		if parts>>i&1 == 1 {
+			j.sends[i] = min(j.sends[i]+1, maxCount)
+			if j.excuses == maxCount {
+				j.sends[i] = min(j.sends[i], 2) // "more than once" is enough to know
+			}
+		}
+	}
+}
+
+// answer ends an attempt that got some parts accepted and some refused.
+func (m *mover) answer(w int, yes, no uint8, again bool, text string) {
+	s := *m.from
+	c := &s.claims[w]
+	s.send(w, yes)
+	for i := range c.meta.parts {
+		switch {
+		case yes>>i&1 == 1:
+			c.meta.parts[i] = accepted
+		case no>>i&1 == 1:
+			c.meta.parts[i] = refused
+		}
+	}
+	c.sent = yes
+	switch {
+	case again:
+		s.fail(w)
+	case c.meta.mask(refused) != 0:
+		c.phase, c.out = ended, toDead
+	default:
+		c.phase, c.out = ended, toDone
+	}
+	m.emit(s, progress, "worker %d: %s: "+text, w, names[c.life])
+}
+
+// fail uses up an attempt.
+func (s *state) fail(w int) {
+	c := &s.claims[w]
+	c.phase, c.out = ended, toDelay
+	if c.meta.tries++; c.meta.tries >= maxTries {
+		c.out = toDead
+	}
+}
+
+// crash ends worker w, which comes back with another name. sent is what the far
+// side had accepted by then and nobody will record.
+func (m *mover) crash(w int, sent uint8, when string) {
+	if !m.may() {
+		return
+	}
+	s := *m.from
+	l := int(s.claims[w].life)
+	s.send(w, sent)
+	if sent|s.claims[w].sent != 0 {
+		s.excuse(&s.jobs[jobOf(l)])
+	}
+	s.claims[w] = claim{}
+	for _, r := range [...]*redis{&s.now, &s.was} {
+		r.each(func(_ int, e *entry) {
+			if e.holder() == w {
+				e.state += gone - uint8(w)
+			}
+		})
+	}
+	m.emit(s, fault, "worker %d dies with %s "+when, w, names[l])
+}
+
+var outcomes = [...]string{"done", "cancelled", "delay", "dead", "park", "release"}
+
+// settles writes the outcome, until Redis has taken it.
+func (m *mover) settles(w int) {
+	c := m.from.claims[w]
+	l := int(c.life)
+	m.crash(w, 0, "before the outcome is written")
+	held := false
+	body := func(x *script) {
+		switch c.out {
+		case toDone, toCancelled:
+			x.jobs[jobOf(l)].over = true
+			x.traces[l].reported = x.traces[l].reported || c.out == toDone
+			if want := uint8(1<<m.cfg.Parts - 1); c.out == toDone && c.meta.mask(accepted)&want != want {
+				x.wrong = name(l) + " is recorded as done without being sent"
+			}
+			x.done(w, &c)
+		case toDelay:
+			held = x.delay(w, &c)
+		case toDead:
+			held = x.bury(w, &c)
+		case toPark:
+			held = x.park(w, &c)
+		case toRelease:
+			held = x.release(w, &c)
+		}
+	}
+	m.run(progress, "worker's outcome "+outcomes[c.out]+" of", names[l], body, func(s *state) {
+		s.claims[w] = claim{}
+		if held {
+			s.traces[l].known |= c.meta.mask(accepted)
+		}
+	}, func(*state) {})
+}
