@@ -11,7 +11,7 @@ TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
 .PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
-	bench bench-check model chaos chaos-long failover failover-short install-test-deps clean
+	bench bench-check model sim chaos chaos-long failover failover-short install-test-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ bench-check: ## the benchmarks still build and run, with little work
 
 model: ## every state of the queue's protocol with 3 jobs: minutes and some GB
 	$(GO) test -count=1 -timeout 2h -v -run TestLargeInstances ./queue/model -model.long
+
+SIMSEED  ?= 1
+SIMHOURS ?= 87600
+sim: ## years of fake time: pools, faults, restarts, rotations: SIMSEED, SIMHOURS
+	$(GO) test -count=1 -timeout 8h -v -run TestSimulatedWorlds ./queue -sim.seed $(SIMSEED) -sim.hours $(SIMHOURS)
 
 chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
 	$(GO) run ./integration/cmd/chaos

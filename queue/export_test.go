@@ -17,3 +17,10 @@ var Moves = map[string]*script{
 
 // PlaceKeys are KEYS[1..9] of every script in partition 0.
 func PlaceKeys(prefix string) []string { return newKeys(prefix, 0).places }
+
+// Paced is cfg with polls, ticks and sweeps that come n times more seldom, so
+// that years can be simulated.
+func Paced(cfg PoolConfig, n int) PoolConfig {
+	cfg.pace = n
+	return cfg
+}

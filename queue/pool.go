@@ -66,6 +66,7 @@ type PoolConfig struct {
 
 	block time.Duration // of a read that finds nothing; 0 means readBlock
 	look  time.Duration // between looks for new partitions; 0 means lookEach
+	pace  int           // all that is done again and again comes this many times more seldom; 0 means 1
 }
 
 // Pool takes jobs from Redis and gives them to a [Handler].
@@ -131,8 +132,9 @@ func (cfg *PoolConfig) complete() error {
 	if cfg.Backoff == nil {
 		cfg.Backoff = Backoff
 	}
+	set(&cfg.pace, 1)
 	if cfg.block == 0 {
-		cfg.block = readBlock
+		cfg.block = readBlock * time.Duration(cfg.pace)
 	}
 	if cfg.look == 0 {
 		cfg.look = lookEach
@@ -253,6 +255,10 @@ func (p *Pool) Slots() (running, waiting, free int) {
 	running, waiting = p.lanes.counts()
 	return running, waiting, max(p.cfg.Slots-running-waiting, 0)
 }
+
+// each is how often something is done that is usually done each d. Simulations
+// of years do it more seldom.
+func (p *Pool) each(d time.Duration) time.Duration { return d * time.Duration(p.cfg.pace) }
 
 // elapsed is the pool's own clock, which never jumps.
 func (p *Pool) elapsed() time.Duration { return time.Since(p.epoch) }

@@ -31,7 +31,7 @@ func (p *Pool) schedule(ctx context.Context) {
 			p.reapOthers(ctx)
 			reap = time.Now().Add(jittered(reapEach))
 		}
-		wait(ctx, jittered(promoteEach))
+		wait(ctx, jittered(p.each(promoteEach)))
 	}
 }
 
@@ -105,7 +105,7 @@ func (p *Pool) sweep(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		wait(ctx, jittered(sweepEach))
+		wait(ctx, jittered(p.each(sweepEach)))
 		if err := p.sweepOnce(ctx); err != nil && ctx.Err() == nil {
 			p.trouble("sweep", err)
 		}
@@ -150,7 +150,7 @@ func (p *Pool) sweepOnce(ctx context.Context) error {
 
 // tickLanes hands back what waits in lanes that turned out to be slow.
 func (p *Pool) tickLanes(ctx context.Context) {
-	tick := time.NewTicker(laneTick)
+	tick := time.NewTicker(p.each(laneTick))
 	defer tick.Stop()
 	for {
 		select {

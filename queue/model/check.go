@@ -70,7 +70,7 @@ func (c *Config) wrongFollow(s *state) string {
 	}
 	for l := range copies {
 		life := &s.now.lives[l]
-		byItself := life.meta.tries >= maxTries || life.meta.mask(refused) != 0
+		byItself := int(life.meta.tries) >= c.Tries || life.meta.mask(refused) != 0
 		if life.dead && life.body && byItself && !life.stream() {
 			return name(l) + " is dead and the job that follows it is not there"
 		}

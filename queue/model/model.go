@@ -20,7 +20,6 @@ const (
 	copies    = 2
 	lives     = maxJobs * copies
 	workers   = 2
-	maxTries  = 2 // failed attempts that make a dead letter
 	maxLosses = 2 // lost workers that make a dead letter
 )
 
@@ -29,6 +28,7 @@ type Config struct {
 	Jobs     int   // 1 to 3; producer p makes jobs p and p+2, one after the other
 	Parts    int   // recipients of each job, 1 or 2
 	Workers  int   // 1 or 2
+	Tries    int   // failed attempts that make a dead letter, 1 or 2
 	Faults   int   // crashes, lost answers, lost leases, aborts and ambiguous sends, together
 	Aborts   bool  // a script may stop after each of its writes, as a fault
 	Failover bool  // one failover may lose the newest writes

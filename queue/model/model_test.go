@@ -15,13 +15,13 @@ var instances = []struct {
 	name string
 	cfg  Config
 }{
-	{"two workers and one failover, anything else may fail once", Config{Jobs: 1, Parts: 1, Workers: 2, Faults: 1, Failover: true, Wait: true}},
-	{"a producer without an id", Config{Jobs: 1, Parts: 1, Workers: 2, Faults: 2, NoID: 1}},
-	{"a delayed job, scripts may stop half-way", Config{Jobs: 1, Parts: 2, Workers: 2, Faults: 1, Aborts: true, Later: 1}},
-	{"a refused login", Config{Jobs: 1, Parts: 2, Workers: 2, Faults: 1, Aborts: true, Secret: true}},
-	{"operators", Config{Jobs: 1, Parts: 2, Workers: 2, Faults: 1, People: true}},
-	{"a job that follows a dead letter", Config{Jobs: 2, Parts: 2, Workers: 1, Faults: 1, Aborts: true, Follow: true}},
-	{"two producers", Config{Jobs: 2, Parts: 1, Workers: 2, Faults: 1}},
+	{"two workers and one failover, anything else may fail once", Config{Jobs: 1, Parts: 1, Workers: 2, Tries: 2, Faults: 1, Failover: true, Wait: true}},
+	{"a producer without an id", Config{Jobs: 1, Parts: 1, Workers: 2, Tries: 2, Faults: 2, NoID: 1}},
+	{"a delayed job, scripts may stop half-way", Config{Jobs: 1, Parts: 2, Workers: 2, Tries: 2, Faults: 1, Aborts: true, Later: 1}},
+	{"a refused login", Config{Jobs: 1, Parts: 2, Workers: 2, Tries: 2, Faults: 1, Aborts: true, Secret: true}},
+	{"operators", Config{Jobs: 1, Parts: 2, Workers: 2, Tries: 2, Faults: 1, People: true}},
+	{"a job that follows a dead letter", Config{Jobs: 2, Parts: 2, Workers: 1, Tries: 2, Faults: 1, Aborts: true, Follow: true}},
+	{"two producers", Config{Jobs: 2, Parts: 1, Workers: 2, Tries: 2, Faults: 1}},
 }
 
 func TestNothingIsLostAndEachDuplicateHasACause(t *testing.T) {
@@ -57,22 +57,22 @@ var seeded = []struct {
 	cfg     Config
 	says    string
 }{
-	{AckBeforeSend, Config{Jobs: 1, Parts: 1, Workers: 1}, "lost"},
-	{BareDelconsumer, Config{Jobs: 1, Parts: 1, Workers: 1, Faults: 1}, "nobody will ever get"},
-	{DedupBeforeJob, Config{Jobs: 1, Parts: 1, Workers: 1, Faults: 1, Aborts: true}, "lost"},
-	{Trim, Config{Jobs: 2, Parts: 1, Workers: 1}, "lost"},
-	{GroupAtEnd, Config{Jobs: 1, Parts: 1, Workers: 1}, "nobody will ever get"},
-	{RemoveBeforeAdd, Config{Jobs: 1, Parts: 1, Workers: 1, Faults: 1, Aborts: true}, "lost"},
-	{StealBack, Config{Jobs: 1, Parts: 1, Workers: 2, Faults: 1}, "have a cause"},
-	{LateFailure, Config{Jobs: 1, Parts: 1, Workers: 2, Faults: 1}, "is in 2 places"},
-	{TakeWithoutIdle, Config{Jobs: 1, Parts: 1, Workers: 2}, "have a cause"},
-	{LateSuccessRefused, Config{Jobs: 1, Parts: 1, Workers: 2, Faults: 1}, "although its success was recorded"},
-	{ForgetParts, Config{Jobs: 1, Parts: 2, Workers: 1, People: true}, "without a part that was recorded as accepted"},
-	{FollowLast, Config{Jobs: 2, Parts: 1, Workers: 1, Faults: 1, Aborts: true, Follow: true}, "follows it is not there"},
-	{ToldWithoutWait, Config{Jobs: 1, Parts: 1, Workers: 1, Failover: true, Wait: true}, "lost"},
-	{AckBeforeDelete, Config{Jobs: 1, Parts: 1, Workers: 1, Faults: 2, Aborts: true}, "nobody will ever get"},
-	{FirstEntryLeft, Config{Jobs: 1, Parts: 1, Workers: 1, Failover: true, Wait: true}, "although its success was recorded"},
-	{DuplicateNoWait, Config{Jobs: 1, Parts: 1, Workers: 1, Faults: 1, Failover: true, Wait: true}, "lost"},
+	{AckBeforeSend, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2}, "lost"},
+	{BareDelconsumer, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Faults: 1}, "nobody will ever get"},
+	{DedupBeforeJob, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Faults: 1, Aborts: true}, "lost"},
+	{Trim, Config{Jobs: 2, Parts: 1, Workers: 1, Tries: 2}, "lost"},
+	{GroupAtEnd, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2}, "nobody will ever get"},
+	{RemoveBeforeAdd, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Faults: 1, Aborts: true}, "lost"},
+	{StealBack, Config{Jobs: 1, Parts: 1, Workers: 2, Tries: 2, Faults: 1}, "have a cause"},
+	{LateFailure, Config{Jobs: 1, Parts: 1, Workers: 2, Tries: 2, Faults: 1}, "is in 2 places"},
+	{TakeWithoutIdle, Config{Jobs: 1, Parts: 1, Workers: 2, Tries: 2}, "have a cause"},
+	{LateSuccessRefused, Config{Jobs: 1, Parts: 1, Workers: 2, Tries: 2, Faults: 1}, "although its success was recorded"},
+	{ForgetParts, Config{Jobs: 1, Parts: 2, Workers: 1, Tries: 2, People: true}, "without a part that was recorded as accepted"},
+	{FollowLast, Config{Jobs: 2, Parts: 1, Workers: 1, Tries: 2, Faults: 1, Aborts: true, Follow: true}, "follows it is not there"},
+	{ToldWithoutWait, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Failover: true, Wait: true}, "lost"},
+	{AckBeforeDelete, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Faults: 2, Aborts: true}, "nobody will ever get"},
+	{FirstEntryLeft, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Failover: true, Wait: true}, "although its success was recorded"},
+	{DuplicateNoWait, Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Faults: 1, Failover: true, Wait: true}, "lost"},
 }
 
 func TestEveryMistakeIsFound(t *testing.T) {
@@ -98,7 +98,7 @@ func TestEveryMistakeIsFound(t *testing.T) {
 }
 
 func TestWithoutWaitAFailoverLosesWhatWasAccepted(t *testing.T) {
-	r := Search(Config{Jobs: 1, Parts: 1, Workers: 1, Failover: true})
+	r := Search(Config{Jobs: 1, Parts: 1, Workers: 1, Tries: 2, Failover: true})
 	if !strings.Contains(r.Wrong, "lost") {
 		t.Errorf("got %v, want a loss: level memory promises no more", r)
 	}
@@ -109,7 +109,7 @@ func TestWithoutWaitAFailoverLosesWhatWasAccepted(t *testing.T) {
 }
 
 func TestCodesAreReversible(t *testing.T) {
-	c := Config{Jobs: 2, Parts: 2, Workers: 2, Faults: 2, Aborts: true, Failover: true, Secret: true, People: true, Most: 20000}
+	c := Config{Jobs: 2, Parts: 2, Workers: 2, Tries: 2, Faults: 2, Aborts: true, Failover: true, Secret: true, People: true, Most: 20000}
 	_, seen := c.search()
 	for i := range seen.len() {
 		s := decode(seen.code(i))
@@ -123,10 +123,14 @@ func TestLargeInstances(t *testing.T) {
 	if !*long {
 		t.Skip("minutes and some GB: make model")
 	}
-	for _, c := range []Config{} {
+	for _, c := range []Config{
+		{Jobs: 2, Parts: 1, Workers: 2, Tries: 1, Failover: true, Wait: true},
+		{Jobs: 3, Parts: 1, Workers: 2, Tries: 1, Failover: true, Wait: true},
+		{Jobs: 2, Parts: 1, Workers: 2, Tries: 1, Faults: 1, Failover: true, Wait: true},
+	} {
 		start := time.Now()
 		r := Search(c)
-		t.Logf("%+v: %v, %v", c, r, time.Since(start).Round(time.Second))
+		t.Logf("%v in %v: %+v", r, time.Since(start).Round(time.Second), c)
 		if r.Wrong != "" || r.Cut {
 			t.Error("it does not hold, or was cut off")
 		}

@@ -188,7 +188,7 @@ func (m *mover) attempts(w int) {
 		s := *m.from
 		s.send(w, todo)
 		s.excuse(&s.jobs[jobOf(int(c.life))])
-		s.fail(w)
+		s.fail(w, m.cfg.Tries)
 		m.emit(s, fault, "worker %d: %s is accepted and the answer is lost", w, names[c.life])
 	}
 }
@@ -223,7 +223,7 @@ func (m *mover) answer(w int, yes, no uint8, again bool, text string) {
 	c.sent = yes
 	switch {
 	case again:
-		s.fail(w)
+		s.fail(w, m.cfg.Tries)
 	case c.meta.mask(refused) != 0:
 		c.phase, c.out = ended, toDead
 	default:
@@ -233,10 +233,10 @@ func (m *mover) answer(w int, yes, no uint8, again bool, text string) {
 }
 
 // fail uses up an attempt.
-func (s *state) fail(w int) {
+func (s *state) fail(w, most int) {
 	c := &s.claims[w]
 	c.phase, c.out = ended, toDelay
-	if c.meta.tries++; c.meta.tries >= maxTries {
+	if c.meta.tries++; int(c.meta.tries) >= most {
 		c.out = toDead
 	}
 }
