@@ -12,6 +12,11 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if f := flag.Lookup("rapid.steps"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("100"); err != nil { // moves in a row: a dead letter that is retried and done again needs many
+			os.Exit(1)
+		}
+	}
 	// The tests mostly wait, for leases and timers; more of them at once than
 	// there are cores cuts minutes to seconds.
 	if err := flag.Set("test.parallel", "12"); err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
@@ -24,17 +23,29 @@ type model struct {
 	rdb    redis.UniversalClient
 	keys   []string
 	base   string
-	open   map[string]bool // accepted and not ended, by jid
-	claims []modelClaim    // also lost ones
+	open   map[string]bool            // accepted and not ended, by jid
+	claims []modelClaim               // also lost ones
+	holder map[string]string          // entry -> worker that has it
+	old    map[string]bool            // entries whose lease has run out
+	parts  map[string]map[string]bool // jid -> parts that were written as accepted
+	ids    map[string]string          // producer's id -> jid
+	broken string                     // place that has the wrong type: moves fail
+	failed int                        // moves that did
 }
 
-type modelClaim struct{ worker, eid, jid string }
+type modelClaim struct {
+	worker, eid, jid string
+	parts            []string // accepted ones that it was given
+}
 
 func TestEveryAcceptedJobIsInOnePlaceUntilItEnds(t *testing.T) {
 	rdb, _ := queuetest.Redis(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		prefix := queuetest.Prefix()
-		m := &model{ctx: t.Context(), rdb: rdb, keys: queue.PlaceKeys(prefix), open: map[string]bool{}}
+		m := &model{
+			ctx: t.Context(), rdb: rdb, keys: queue.PlaceKeys(prefix), open: map[string]bool{}, holder: map[string]string{},
+			old: map[string]bool{}, parts: map[string]map[string]bool{}, ids: map[string]string{},
+		}
 		m.base = strings.TrimSuffix(queue.StreamKey(prefix, 0), "jobs")
 		defer cleanup(t, rdb, prefix)
 		if err := rdb.XGroupCreateMkStream(m.ctx, m.keys[0], "w", "0").Err(); err != nil {
@@ -43,31 +54,62 @@ func TestEveryAcceptedJobIsInOnePlaceUntilItEnds(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": m.enqueue, "foreign": m.foreign, "read": m.read, "settle": m.settle, "settle again": m.settle,
 			"promote": m.promote, "take over": m.takeOver, "cancel": m.cancel, "operator": m.operator, "unpark": m.unpark,
-			"reap": m.reap, "": m.check,
+			"reap": m.reap, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
 		})
 	})
 }
 
 func (m *model) run(rt *rapid.T, name string, more []string, args ...any) any {
 	v, err := queue.Moves[name].Run(m.ctx, m.rdb, append(slices.Clone(m.keys), more...), args...).Result()
+	if m.broken != "" && err != nil && strings.Contains(err.Error(), "WRONGTYPE") {
+		m.failed++
+		return nil // nothing may have happened: check sees whether it has
+	}
 	if err != nil && err != redis.Nil {
 		rt.Fatalf("%s: %v", name, err)
 	}
 	return v
 }
 
+// code is the answer of a script for its one job, -1 if it failed.
+func code(reply any) int64 {
+	if codes, _ := reply.([]any); len(codes) == 1 {
+		n, _ := codes[0].(int64)
+		return n
+	}
+	return -1
+}
+
 var workers = rapid.SampledFrom([]string{"w1", "w2", "w3"})
 
+var producerIDs = rapid.SampledFrom([]string{"", "a", "b"})
+
 func (m *model) enqueue(rt *rapid.T) {
-	args := []any{1000, 1000, 1000, 1000, 0}
-	n := rapid.IntRange(1, 3).Draw(rt, "jobs")
-	for range n {
-		due := rapid.SampledFrom([]int64{0, 4e12}).Draw(rt, "due")
-		args = append(args, 0, due, `{"action":{}}`)
+	args := []any{1000, 3_600_000, 3_600_000, 1000, 0}
+	var more, ids []string
+	for range rapid.IntRange(1, 3).Draw(rt, "jobs") {
+		due, dedup := rapid.SampledFrom([]int64{0, 4e12}).Draw(rt, "due"), 0
+		id := producerIDs.Draw(rt, "id")
+		if id != "" {
+			more = append(more, m.base+"dedup:"+id)
+			dedup = len(m.keys) + len(more)
+		}
+		ids = append(ids, id)
+		args = append(args, dedup, due, `{"action":{}}`)
 	}
-	reply, _ := m.run(rt, "enqueue", nil, args...).([]any)
+	reply, _ := m.run(rt, "enqueue", more, args...).([]any)
 	for i := 1; i < len(reply); i += 2 {
-		m.open[reply[i].(string)] = true
+		jid, id := reply[i].(string), ids[i/2]
+		was, known := m.ids[id]
+		if dup := reply[i+1] == int64(1); dup != known || dup && jid != was {
+			rt.Fatalf("job of id %q: got %s, duplicate %v, want %s", id, jid, dup, was)
+		}
+		if !known {
+			m.open[jid] = true
+		}
+		if id != "" {
+			m.ids[id] = jid
+		}
 	}
 }
 
@@ -98,9 +140,49 @@ func (m *model) read(rt *rapid.T) {
 	}
 	for _, s := range got {
 		for _, e := range s.Messages {
-			m.claims = append(m.claims, modelClaim{w, e.ID, jidOf(e.ID, e.Values)})
+			text, _ := e.Values["meta"].(string)
+			m.claim(rt, w, e.ID, text)
 		}
 	}
+}
+
+// claim is a job that came to worker w, which must know of its accepted parts.
+func (m *model) claim(rt *rapid.T, w, eid, text string) {
+	c := modelClaim{worker: w, eid: eid, jid: jidOf(eid, map[string]any{"meta": text})}
+	var meta struct {
+		Parts []struct {
+			ID      string `json:"i"`
+			Refused bool   `json:"r"`
+		} `json:"p"`
+	}
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &meta); err != nil {
+			rt.Fatalf("meta %q: %v", text, err)
+		}
+	}
+	for _, p := range meta.Parts {
+		if !p.Refused {
+			c.parts = append(c.parts, p.ID)
+		}
+	}
+	slices.Sort(c.parts)
+	if want := slices.Sorted(maps.Keys(m.parts[c.jid])); !slices.Equal(c.parts, want) {
+		rt.Fatalf("job %s comes with accepted parts %v, want %v", c.jid, c.parts, want)
+	}
+	m.claims = append(m.claims, c)
+	m.holder[eid] = w
+	delete(m.old, eid)
+}
+
+// body is a job that got one more part accepted and one refused.
+func (c *modelClaim) body(accepted, more string) string {
+	list := []string{`{"i":"refused","r":true}`}
+	for _, id := range append(slices.Clone(c.parts), accepted) {
+		if id != "" {
+			list = append(list, fmt.Sprintf(`{"i":%q}`, id))
+		}
+	}
+	return fmt.Sprintf(`{"j":%q,"a":1,"n":2,"e":5%s,"p":[%s]}`, c.jid, more, strings.Join(list, ",")) + "\n" + `{"action":{}}`
 }
 
 // settle ends a claim, often one that another worker has by now. A settlement
@@ -110,30 +192,126 @@ func (m *model) settle(rt *rapid.T) {
 		return
 	}
 	c := rapid.SampledFrom(m.claims).Draw(rt, "claim")
-	times := rapid.IntRange(1, 2).Draw(rt, "times")
+	accepted := rapid.SampledFrom([]string{"", "x", "y"}).Draw(rt, "accepted part")
+	if slices.Contains(c.parts, accepted) {
+		accepted = "" // what is known is not sent
+	}
 	outcome := rapid.SampledFrom([]string{"done", "delay", "dead", "park", "release"}).Draw(rt, "outcome")
 	version := rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "version")
-	body := fmt.Sprintf(`{"j":%q,"a":1,"n":2,"e":5}`, c.jid) + "\n" + `{"action":{}}`
-	parked := fmt.Sprintf(`{"j":%q,"a":1,"n":2,"e":5,"s":"s","v":%s}`, c.jid, version) + "\n" + `{"action":{}}`
+	id := producerIDs.Draw(rt, "follows")
+	body := c.body(accepted, "")
 	var reply any
-	for range times {
+	for range rapid.IntRange(1, 2).Draw(rt, "times") {
+		held := m.holder[c.eid] == c.worker
 		switch outcome {
 		case "done":
-			m.run(rt, "done", nil, 60, m.base+"parked:", c.eid, c.jid, 0, "", "done ")
-			delete(m.open, c.jid)
+			if m.run(rt, "done", nil, 60, m.base+"parked:", c.eid, c.jid, 0, "", "done ") != nil {
+				m.ended(c.jid)
+			}
 			continue
 		case "delay":
 			reply = m.run(rt, "delay", nil, 60, c.worker, c.eid, c.jid, 1e9, body, 0, "", "")
 		case "dead":
-			reply = m.run(rt, "dead", nil, 60, c.worker, c.eid, c.jid, body, 0, "", "")
+			reply = m.dead(rt, c, body, id)
 		case "park":
+			parked := c.body(accepted, `,"s":"s","v":`+version)
 			reply = m.run(rt, "park", []string{m.base + "parked:s:" + version}, 60, c.worker, "s", version, c.eid, c.jid, 5, parked, 0, "", "", 0)
 		case "release":
 			reply = m.run(rt, "release", nil, 60, c.worker, c.eid, c.jid, body, 0, "")
 		}
-		if codes, _ := reply.([]any); len(codes) == 1 && codes[0] == int64(2) {
-			delete(m.open, c.jid) // cancelled while it ran
+		m.settled(rt, c, code(reply), held, accepted)
+	}
+}
+
+// settled compares an answer with who holds the job.
+func (m *model) settled(rt *rapid.T, c modelClaim, answer int64, held bool, accepted string) {
+	switch {
+	case answer < 0:
+	case held != (answer > 0):
+		rt.Fatalf("%s settles %s of job %s: got answer %d, and it holds it: %v", c.worker, c.eid, c.jid, answer, held)
+	case answer == 2:
+		m.ended(c.jid) // cancelled while it ran
+	case held:
+		delete(m.holder, c.eid)
+		if accepted != "" && m.parts[c.jid] == nil {
+			m.parts[c.jid] = map[string]bool{}
 		}
+		if accepted != "" {
+			m.parts[c.jid][accepted] = true
+		}
+	}
+}
+
+// dead makes a dead letter, and perhaps a job that follows it.
+func (m *model) dead(rt *rapid.T, c modelClaim, body, id string) any {
+	if id == "" {
+		return m.run(rt, "dead", nil, 60, c.worker, 3_600_000, 3_600_000, c.eid, c.jid, body, 0, "", "", "", 0)
+	}
+	key := m.base + "dedup:" + id
+	reply := m.run(rt, "dead", []string{key}, 60, c.worker, 3_600_000, 3_600_000, c.eid, c.jid, body, 0, "", "", `{"action":{}}`, len(m.keys)+1)
+	if _, known := m.ids[id]; code(reply) == 1 && !known {
+		jid, _, _ := strings.Cut(m.rdb.Get(m.ctx, key).Val(), " ")
+		m.ids[id] = jid
+		m.open[jid] = true
+	}
+	return reply
+}
+
+// ended forgets a job; whoever holds it has lost it.
+func (m *model) ended(jid string) {
+	delete(m.open, jid)
+	delete(m.parts, jid)
+	for _, c := range m.claims {
+		if c.jid == jid {
+			delete(m.holder, c.eid)
+		}
+	}
+}
+
+// age lets the lease of an entry run out.
+func (m *model) age(rt *rapid.T) {
+	eids := slices.Sorted(maps.Keys(m.holder))
+	if len(eids) == 0 {
+		return
+	}
+	eid := rapid.SampledFrom(eids).Draw(rt, "entry")
+	deliveries := rapid.IntRange(1, 3).Draw(rt, "deliveries")
+	hour := 3_600_000
+	if err := m.rdb.Do(m.ctx, "XCLAIM", m.keys[0], "w", m.holder[eid], 0, eid, "IDLE", hour, "RETRYCOUNT", deliveries, "JUSTID").Err(); err != nil {
+		rt.Fatalf("XCLAIM: %v", err)
+	}
+	m.old[eid] = true
+}
+
+// renew asks for a lease, which only its holder gets.
+func (m *model) renew(rt *rapid.T) {
+	if len(m.claims) == 0 {
+		return
+	}
+	c := rapid.SampledFrom(m.claims).Draw(rt, "claim")
+	if rapid.Bool().Draw(rt, "by another worker") {
+		c.worker = workers.Draw(rt, "worker")
+	}
+	held := m.holder[c.eid] == c.worker
+	switch answer := code(m.run(rt, "renew", nil, c.worker, c.eid, c.jid, "")); {
+	case answer < 0:
+	case held != (answer == 1):
+		rt.Fatalf("%s renews %s: got %d, and it holds it: %v", c.worker, c.eid, answer, held)
+	case held:
+		delete(m.old, c.eid)
+	}
+}
+
+// breakPlace gives a place that is empty the wrong type, or mends it.
+func (m *model) breakPlace(rt *rapid.T) {
+	if m.broken != "" {
+		m.rdb.Del(m.ctx, m.broken)
+		m.broken = ""
+		return
+	}
+	key := rapid.SampledFrom(append(slices.Clone(m.keys[1:]), m.base+"parked:s:1")).Draw(rt, "place")
+	if m.rdb.SetNX(m.ctx, key, "wrong", 0).Val() {
+		m.broken = key
 	}
 }
 
@@ -147,14 +325,30 @@ func (m *model) promote(rt *rapid.T) {
 	m.run(rt, "promote", nil, rapid.IntRange(1, 5).Draw(rt, "limit"))
 }
 
-// takeOver claims what any worker holds, as if all leases had run out.
+// takeOver claims what has no lease any more, and only that.
 func (m *model) takeOver(rt *rapid.T) {
+	const lease, losses = 60_000, 3
 	w := workers.Draw(rt, "worker")
-	reply, _ := m.run(rt, "reclaim", nil, w, 0, rapid.IntRange(1, 3).Draw(rt, "count"), "0-0", 3).([]any)
+	reply, _ := m.run(rt, "reclaim", nil, w, lease, rapid.IntRange(1, 3).Draw(rt, "count"), "0-0", losses).([]any)
+	if reply == nil {
+		return
+	}
 	found, _ := reply[1].([]any)
 	for _, f := range found {
 		e := f.([]any)
-		m.claims = append(m.claims, modelClaim{w, e[0].(string), jidOf(e[0].(string), map[string]any{"meta": e[2]})})
+		eid := e[0].(string)
+		if !m.old[eid] {
+			rt.Fatalf("%s takes over %s, whose lease has not run out", w, eid)
+		}
+		m.claim(rt, w, eid, e[2].(string))
+	}
+	buried, _ := reply[2].([]any)
+	for _, jid := range buried {
+		for _, c := range m.claims {
+			if c.jid == jid && m.old[c.eid] {
+				delete(m.holder, c.eid)
+			}
+		}
 	}
 }
 
@@ -169,18 +363,21 @@ func (m *model) any(rt *rapid.T) string {
 func (m *model) cancel(rt *rapid.T) {
 	jid := m.any(rt)
 	if m.run(rt, "cancel", []string{m.base + "log:0"}, jid, m.base+"parked:", 0, "") == "cancelled" {
-		delete(m.open, jid)
+		m.ended(jid)
 	}
 }
 
 func (m *model) operator(rt *rapid.T) {
 	jid := m.any(rt)
-	if rapid.Bool().Draw(rt, "retry") {
+	if dead := m.rdb.ZRange(m.ctx, m.keys[3], 0, -1).Val(); len(dead) > 0 {
+		jid = rapid.SampledFrom(dead).Draw(rt, "dead letter")
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "remove") > 0 {
 		m.run(rt, "requeue", nil, jid, "1-1")
 		return
 	}
-	if codes, _ := m.run(rt, "remove", nil, jid).([]any); codes[0] == int64(1) {
-		delete(m.open, jid)
+	if code(m.run(rt, "remove", nil, jid)) == 1 {
+		m.ended(jid)
 	}
 }
 
@@ -193,72 +390,3 @@ func (m *model) unpark(rt *rapid.T) {
 }
 
 func (m *model) reap(rt *rapid.T) { m.run(rt, "reap", nil, workers.Draw(rt, "worker")) }
-
-// check compares the places with what was accepted and not ended.
-func (m *model) check(rt *rapid.T) {
-	places := map[string][]string{}
-	moved := map[string]string{}
-	waiting := map[string]bool{}
-	for _, e := range m.rdb.XRange(m.ctx, m.keys[0], "-", "+").Val() {
-		jid := jidOf(e.ID, e.Values)
-		places[jid] = append(places[jid], "stream")
-		waiting[e.ID] = true
-		if jid != e.ID {
-			moved[jid] = e.ID
-		}
-	}
-	parks := map[string]bool{}
-	sets := map[string]string{"due": m.keys[1], "dead": m.keys[3], "parked s:1": m.base + "parked:s:1", "parked s:2": m.base + "parked:s:2"}
-	bodies := map[string]bool{}
-	for name, key := range sets {
-		for _, jid := range m.rdb.ZRange(m.ctx, key, 0, -1).Val() {
-			places[jid] = append(places[jid], name)
-			bodies[jid] = true
-			if park, ok := strings.CutPrefix(name, "parked "); ok {
-				parks[park] = true
-			}
-		}
-	}
-	for jid, in := range places {
-		if len(in) != 1 || !m.open[jid] {
-			rt.Fatalf("job %s is in %v, open: %v", jid, in, m.open[jid])
-		}
-	}
-	for jid := range m.open {
-		if len(places[jid]) == 0 {
-			rt.Fatalf("job %s is lost", jid)
-		}
-	}
-	same(rt, "bodies", m.rdb.HKeys(m.ctx, m.keys[2]).Val(), bodies)
-	same(rt, "parked sets", m.rdb.HKeys(m.ctx, m.keys[7]).Val(), parks)
-	if diff := cmp.Diff(m.rdb.HGetAll(m.ctx, m.keys[4]).Val(), moved); diff != "" {
-		rt.Fatalf("moved (-got +want):\n%s", diff)
-	}
-	pending, err := m.rdb.XPendingExt(m.ctx, &redis.XPendingExtArgs{Stream: m.keys[0], Group: "w", Start: "-", End: "+", Count: 1000}).Result()
-	if err != nil {
-		rt.Fatalf("XPENDING: %v", err)
-	}
-	last := m.rdb.XInfoGroups(m.ctx, m.keys[0]).Val()[0].LastDeliveredID
-	undelivered := map[string]bool{}
-	for _, e := range m.rdb.XRange(m.ctx, m.keys[0], "("+last, "+").Val() {
-		undelivered[e.ID] = true
-	}
-	for _, p := range pending {
-		if !waiting[p.ID] {
-			rt.Fatalf("entry %s is pending and not in the stream", p.ID)
-		}
-		delete(waiting, p.ID)
-	}
-	for id := range waiting {
-		if !undelivered[id] {
-			rt.Fatalf("entry %s was delivered and is in no pending list: nobody will ever get it", id)
-		}
-	}
-}
-
-func same(rt *rapid.T, what string, got []string, want map[string]bool) {
-	slices.Sort(got)
-	if diff := cmp.Diff(got, slices.Sorted(maps.Keys(want)), cmp.Transformer("empty", func(s []string) string { return strings.Join(s, " ") })); diff != "" {
-		rt.Fatalf("%s (-got +want):\n%s", what, diff)
-	}
-}

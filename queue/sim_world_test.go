@@ -137,6 +137,7 @@ type simJob struct {
 
 	idle                  time.Time // since when it runs in no attempt, as far as we looked
 	failed, sent, refused int
+	before                int // farSide.lost when it was enqueued
 	excuses               int // events that may make an attempt happen again
 	running               map[*simPool]int
 }
@@ -158,6 +159,7 @@ func (w *world) enqueue() {
 	}
 	w.far.mu.Lock() // a worker may have it before we know its id
 	defer w.far.mu.Unlock()
+	j.before = w.far.lost
 	receipts, err := w.client.Enqueue(context.Background(), json.RawMessage(fmt.Sprintf(`{"action":{"type":"sim","n":%d}%s}`, n, more)))
 	if err != nil {
 		w.t.Errorf("Enqueue: %v", err)
