@@ -73,8 +73,9 @@ bench-check: ## the benchmarks still build and run, with little work
 	cd integration/bench && $(GO) run -mod=mod . -jobs 2000 -rounds 1
 	$(GO) run ./integration/cmd/benchenv -others 50 -for 200ms -rounds 1
 
-model: ## every state of the queue's protocol with 3 jobs: minutes and some GB
+model: ## all states of the queue's protocol with 3 jobs, then random moves: minutes, some GB
 	$(GO) test -count=1 -timeout 2h -v -run TestLargeInstances ./queue/model -model.long
+	$(GO) test -count=1 -timeout 2h -run TestEveryAcceptedJob ./queue -rapid.checks 3000 -rapid.steps 200
 
 SIMSEED  ?= 1
 SIMHOURS ?= 87600

@@ -54,6 +54,12 @@ func (m *model) check(rt *rapid.T) {
 	if diff := cmp.Diff(m.rdb.HGetAll(m.ctx, m.keys[4]).Val(), moved); diff != "" {
 		rt.Fatalf("moved (-got +want):\n%s", diff)
 	}
+	m.checkPending(rt, waiting)
+}
+
+// checkPending compares the pending list with who holds what. waiting are the
+// entries of the stream.
+func (m *model) checkPending(rt *rapid.T, waiting map[string]bool) {
 	pending, err := m.rdb.XPendingExt(m.ctx, &redis.XPendingExtArgs{Stream: m.keys[0], Group: "w", Start: "-", End: "+", Count: 1000}).Result()
 	if err != nil {
 		rt.Fatalf("XPENDING: %v", err)

@@ -124,7 +124,7 @@ func TestLargeInstances(t *testing.T) {
 		t.Skip("minutes and some GB: make model")
 	}
 	for _, c := range []Config{
-		{Jobs: 2, Parts: 1, Workers: 2, Tries: 1, Failover: true, Wait: true},
+		{Jobs: 1, Parts: 2, Workers: 2, Tries: 2, Faults: 1, Failover: true, Wait: true, People: true, Secret: true},
 		{Jobs: 3, Parts: 1, Workers: 2, Tries: 1, Failover: true, Wait: true},
 		{Jobs: 2, Parts: 1, Workers: 2, Tries: 1, Faults: 1, Failover: true, Wait: true},
 	} {
