@@ -45,7 +45,7 @@ func (m *moves) run(name string, args ...any) any {
 // enqueue returns the jid.
 func (m *moves) enqueue() string {
 	m.t.Helper()
-	return m.run("enqueue", 1000, 1000, 1000, 0, 0, `{"action":{}}`).([]any)[1].(string)
+	return m.run("enqueue", 1000, 1000, 1000, 1000, 0, 0, 0, `{"action":{}}`).([]any)[1].(string)
 }
 
 func (m *moves) read(worker string) string {

@@ -278,7 +278,7 @@ func (p *Pool) watchGate(ctx context.Context) {
 				p.trouble("gate", err)
 			}
 		}
-		wait(ctx, jittered(gateRefresh))
+		wait(ctx, jittered(p.each(gateRefresh)))
 	}
 }
 

@@ -133,6 +133,6 @@ func (p *Pool) watchPartitions(ctx context.Context, read func(*partition)) {
 			p.log.Info("reading a partition of another number of partitions", "partition", part.index, "partitions", p.cfg.Partitions)
 			read(part)
 		}
-		wait(ctx, jittered(p.cfg.look))
+		wait(ctx, jittered(p.each(p.cfg.look)))
 	}
 }

@@ -181,7 +181,7 @@ func (w *world) live(r simRun) {
 func (w *world) bounded(took time.Duration) {
 	_, attempts := w.far.counts()
 	hours := int64(took / time.Hour)
-	perHour := int64(len(w.pools)) * (60*60*(10*4/3+2)/int64(w.pace) + 60)
+	perHour := int64(len(w.pools)) * (60*60*(10*4/3+4)/int64(w.pace) + 60)
 	const perAttempt = 200 // promotes, hand-backs, renewals of slow ones: each 10 s of 10 minutes
 	trouble := int64(w.counts.cuts) * 2000
 	if most := perHour*hours + perAttempt*int64(attempts) + trouble; w.calls.Load() > most {
