@@ -71,7 +71,11 @@ func (a *app) secretPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := putSecret(cmd.Context(), c, putValue{key: args[0], kind: kind, value: value, tags: list, force: force})
+			var id string
+			err = a.unlessUsed(force, "Change its type all the same?", func(force bool) (err error) {
+				id, err = putSecret(cmd.Context(), c, putValue{key: args[0], kind: kind, value: value, tags: list, force: force})
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -292,7 +296,9 @@ func (a *app) secretRemove() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.call(cmd.Context(), http.MethodDelete, secretPath(args[0])+"?force="+strconv.FormatBool(force), nil, nil)
+			return a.unlessUsed(force, "Remove it all the same?", func(force bool) error {
+				return c.call(cmd.Context(), http.MethodDelete, secretPath(args[0])+"?force="+strconv.FormatBool(force), nil, nil)
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "remove it though it is in use")

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -71,4 +75,20 @@ func (u usageInfo) rows() [][]string {
 		}
 	}
 	return rows
+}
+
+// unlessUsed does what breaks those who use a secret only if force says so, or
+// a person at a terminal who has been told of them.
+func (a *app) unlessUsed(force bool, question string, do func(force bool) error) error {
+	err := do(force)
+	used, ok := errors.AsType[*apiError](err)
+	if !ok || used.status != http.StatusConflict || !strings.Contains(used.message, "force=true") || force || !isTerminal(a.stdin) {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "%s\n%s [y/N] ", clean(used.message), question)
+	answer, _ := bufio.NewReader(a.stdin).ReadString('\n') // no answer is no
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return errors.New("nothing was changed")
+	}
+	return do(true)
 }
