@@ -296,16 +296,18 @@ func TestAMessageThatSpoilsARequestFailsAlone(t *testing.T) {
 		return all(b, nil), false
 	}
 	bubble(t, s, false, func(t *testing.T, a *accumulator) {
+		first := give(a, "first")
+		synctest.Wait() // it is on its way: the others gather
 		good := give(a, "a")
 		bad := give(a, "bad")
 		more := give(a, "b", "c")
-		for _, d := range []*delivery{good, bad, more} {
+		for _, d := range []*delivery{first, good, bad, more} {
 			<-d.done
 		}
 		if good.accepted() != 1 || more.accepted() != 2 || bad.accepted() != 0 {
 			t.Errorf("accepted: got %d, %d, %d, want 1, 2, 0", good.accepted(), more.accepted(), bad.accepted())
 		}
-		if diff := cmp.Diff(s.sizes(), []int{1, 1, 1, 1, 4}); diff != "" {
+		if diff := cmp.Diff(s.sizes(), []int{1, 1, 1, 1, 1, 4}); diff != "" {
 			t.Errorf("sizes of requests: got - want +\n%s", diff)
 		}
 	})
