@@ -23,7 +23,7 @@ const maxAuditPage = 1000
 type AuditEntry struct {
 	At      time.Time `json:"at"`                // set by Redis when the entry is written
 	Actor   string    `json:"actor"`             // "worker w1", "admin <token id>", "operator"
-	Op      string    `json:"op"`                // "open", "create", "update", "tag", "delete", "init", "token create", "token revoke", "repair"
+	Op      string    `json:"op"`                // "open", "create", "update", "stage", "test", "promote", "discard", "rollback", "tag", "delete", "init", "token create", "token revoke", "repair"
 	Kind    string    `json:"kind,omitempty"`    // the secret's type or the token's kind
 	ID      string    `json:"id,omitempty"`      // of the secret or token
 	Key     string    `json:"key,omitempty"`     // the secret's key or the token's name

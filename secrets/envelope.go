@@ -25,12 +25,12 @@ func bind(fields ...string) []byte {
 	return b
 }
 
-// valueAAD is what a value is bound to: its place and all that decides where
+// valueAAD is what a value is bound to: its kind of record, its place and all that decides where
 // it goes and who gets it. The body is the record's JSON as stored, so nothing
 // has to be made canonical to compare it.
-func valueAAD(storeID, id string, version int64, body string) []byte {
+func valueAAD(storeID, kind, id string, version int64, body string) []byte {
 	sum := sha256.Sum256([]byte(body))
-	return bind(sealVersion, "value", storeID, "secret", id, strconv.FormatInt(version, 10), string(sum[:]))
+	return bind(sealVersion, "value", storeID, kind, id, strconv.FormatInt(version, 10), string(sum[:]))
 }
 
 // keysetAAD binds a wrapped keyset to its store, generation and name.

@@ -15,6 +15,7 @@ const DefaultPrefix = "sealpost"
 //	                           catalogs read it, what is missing in it costs them one whole reading
 //	s:<id>             hash    body, ct, mac: one secret
 //	s:<id>:old         hash    the version before, for OldVersions
+//	s:<id>:staged      hash    the version that waits to be promoted
 type keys struct{ base string }
 
 func keysFor(prefix string) keys { return keys{base: prefix + ":{control}:"} }
@@ -27,3 +28,4 @@ func (k keys) names() string               { return k.base + "names" }
 func (k keys) changed() string             { return k.base + "changed" }
 func (k keys) secret(id string) string     { return k.base + "s:" + id }
 func (k keys) old(id string) string        { return k.base + "s:" + id + ":old" }
+func (k keys) staged(id string) string     { return k.base + "s:" + id + ":staged" }

@@ -73,6 +73,9 @@ func (s *Store) unseal(ctx context.Context, ref Ref, want Type, use Use) (*recor
 // trip: the entry goes out with a read of the revision, and the revision that
 // comes back is the one for which the record is known.
 func (s *Store) audited(ctx context.Context, ref Ref, want Type, use Use) (*record, error) {
+	if ref.Staged {
+		return s.auditedStaged(ctx, ref, want, use)
+	}
 	rec, rev := s.cache.peek(ref.ID)
 	if rec == nil || !rec.is(want) {
 		var err error

@@ -44,17 +44,12 @@ func (s *Store) Previous(ctx context.Context, idOrKey string) (Secret, error) {
 	if err != nil {
 		return Secret{}, err
 	}
-	fields, err := s.rdb.HMGet(ctx, s.keys.old(cur.ID), "body", "ct", "mac").Result()
-	if err != nil {
-		return Secret{}, fmt.Errorf("read old version of secret %s: %w", cur.ID, err)
-	}
-	raw, ok := storedOf(fields)
-	if !ok {
-		return Secret{}, fmt.Errorf("%w: no version before %d of %s is kept", ErrNotFound, cur.Version, cur.Key)
-	}
-	rec, err := s.keyring.checkRecord(cur.ID, raw)
+	rec, err := s.loadPrevious(ctx, cur)
 	if err != nil {
 		return Secret{}, err
+	}
+	if rec == nil {
+		return Secret{}, fmt.Errorf("%w: no version before %d of %s is kept", ErrNotFound, cur.Version, cur.Key)
 	}
 	return rec.secret(), nil
 }

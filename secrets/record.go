@@ -24,6 +24,15 @@ type body struct {
 	Created int64             `json:"created"` // Unix milliseconds
 	Updated int64             `json:"updated"` // Unix milliseconds, of the last write
 	By      string            `json:"by"`      // who wrote it last
+
+	// Of versions. The seals of the other versions are in the current record, so
+	// that its own seal and the manifest also tell which those are.
+	Top      int64      `json:"top,omitempty"`      // the highest version ever given; no number is used twice
+	Made     int64      `json:"made,omitempty"`     // Unix milliseconds, of this version
+	Maker    string     `json:"maker,omitempty"`    // who made this version
+	Verdict  *Verdict   `json:"verdict,omitempty"`  // of the last test of this version
+	Previous []byte     `json:"previous,omitempty"` // the MAC of the version before
+	Staged   *candidate `json:"staged,omitempty"`   // the version that waits beside
 }
 
 // stored is a record as it is in Redis.
@@ -37,14 +46,17 @@ type stored struct {
 // no plaintext.
 type record struct {
 	body
-	raw stored
+	kind string // what it is sealed as: currentKind or stagedKind
+	raw  stored
 }
 
 // member is the record's entry in the sorted list of names. A space sorts
 // before every character of a key, so A is before A_B.
 func (b *body) member() string { return b.Key + " " + b.ID }
 
-func (r *record) ref() Ref { return Ref{ID: r.ID, Key: r.Key, Type: r.Type, Version: r.Version} }
+func (r *record) ref() Ref {
+	return Ref{ID: r.ID, Key: r.Key, Type: r.Type, Version: r.Version, Staged: r.kind == stagedKind}
+}
 
 // secret returns what may be shown, in copies.
 func (r *record) secret() Secret {
@@ -65,29 +77,44 @@ func (r *record) secret() Secret {
 // which covers the rest.
 func (s *stored) bytes() []byte { return []byte(s.mac) }
 
+// What a record is sealed as. A staged version does not open in the place of a
+// current one, whoever moves it there.
+const (
+	currentKind = "secret"
+	stagedKind  = "staged"
+)
+
 // sealRecord makes a record of b and the value's text.
 func (k *Keyring) sealRecord(b body, value redact.String) (*record, error) {
+	return k.sealAs(currentKind, b, value)
+}
+
+func (k *Keyring) sealAs(kind string, b body, value redact.String) (*record, error) {
 	text, err := json.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("encode secret %s: %w", b.ID, err)
 	}
 	plain := []byte(value.Reveal())
 	defer clear(plain)
-	ct, err := k.data.Encrypt(plain, valueAAD(k.storeID, b.ID, b.Version, string(text)))
+	ct, err := k.data.Encrypt(plain, valueAAD(k.storeID, kind, b.ID, b.Version, string(text)))
 	if err != nil {
 		return nil, fmt.Errorf("seal secret %s: %w", b.ID, err)
 	}
 	raw := stored{body: string(text), ct: string(ct)}
-	raw.mac = string(k.MAC("secret", b.ID, raw.body, raw.ct))
-	return &record{body: b, raw: raw}, nil
+	raw.mac = string(k.MAC(kind, b.ID, raw.body, raw.ct))
+	return &record{body: b, kind: kind, raw: raw}, nil
 }
 
 // checkRecord verifies what Redis gave for id. The error is ErrSealBroken.
 func (k *Keyring) checkRecord(id string, raw stored) (*record, error) {
-	if !k.VerifyMAC([]byte(raw.mac), "secret", id, raw.body, raw.ct) {
+	return k.checkAs(currentKind, id, raw)
+}
+
+func (k *Keyring) checkAs(kind, id string, raw stored) (*record, error) {
+	if !k.VerifyMAC([]byte(raw.mac), kind, id, raw.body, raw.ct) {
 		return nil, fmt.Errorf("%w: secret %s was changed in Redis or is of another keyring", ErrSealBroken, id)
 	}
-	r := &record{raw: raw}
+	r := &record{kind: kind, raw: raw}
 	if err := json.Unmarshal([]byte(raw.body), &r.body); err != nil || r.ID != id {
 		return nil, fmt.Errorf("%w: secret %s has a body that this release cannot read", ErrSealBroken, id)
 	}
@@ -96,7 +123,7 @@ func (k *Keyring) checkRecord(id string, raw stored) (*record, error) {
 
 // open returns the value's text. The caller clears it after use.
 func (k *Keyring) open(r *record) ([]byte, error) {
-	plain, err := k.data.Decrypt([]byte(r.raw.ct), valueAAD(k.storeID, r.ID, r.Version, r.raw.body))
+	plain, err := k.data.Decrypt([]byte(r.raw.ct), valueAAD(k.storeID, r.kind, r.ID, r.Version, r.raw.body))
 	if err != nil {
 		return nil, fmt.Errorf("%w: secret %s version %s does not open", ErrSealBroken, r.ID, strconv.FormatInt(r.Version, 10))
 	}

@@ -160,7 +160,7 @@ func (s *Store) commit(ctx context.Context, m Manifest, cur *record, d *draft) (
 	if err != nil {
 		return false, err
 	}
-	ks := []string{s.keys.secret(id), s.keys.old(id), s.keys.names(), s.keys.manifest(SetSecrets), s.keys.rev(), s.keys.audit(), s.keys.changed()}
+	ks := []string{s.keys.secret(id), s.keys.old(id), s.keys.names(), s.keys.manifest(SetSecrets), s.keys.rev(), s.keys.audit(), s.keys.changed(), s.keys.staged(id)}
 	args, script := []any{m.Version, seen, member}, deleteScript
 	if d.next != nil {
 		keep := 0
@@ -168,6 +168,7 @@ func (s *Store) commit(ctx context.Context, m Manifest, cur *record, d *draft) (
 			keep = int(OldVersions.Seconds())
 		}
 		args, script = append(args, d.next.raw.body, d.next.raw.ct, d.next.raw.mac, keep), putScript
+		args = append(args, d.stagedArgs()...)
 	}
 	args = append(args, after.Version, seal, NewRevisionID(), AuditMax)
 	written, err := script.Run(ctx, s.rdb, ks, append(args, d.entry.Fields()...)...).Int()

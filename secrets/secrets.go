@@ -47,6 +47,11 @@ var (
 	// ErrInvalid says that a key, tag or value breaks a rule; the text around it
 	// says which, never with the value.
 	ErrInvalid = errors.New("secrets: invalid")
+	// ErrNoVersion says that the secret has no staged version, or none before the
+	// current one.
+	ErrNoVersion = errors.New("secrets: no such version")
+	// ErrNotReady says why a staged version is not promoted unless forced.
+	ErrNotReady = errors.New("secrets: not promoted")
 )
 
 // Ref names one version of one secret. It holds nothing secret.
@@ -55,6 +60,11 @@ type Ref struct {
 	Key     string // the name, such as "MAIL_PROD"
 	Type    Type
 	Version int64 // from 1
+
+	// Staged says that it is the version that waits to be promoted. Only
+	// Store.Staged and Store.Versions give such a Ref, for tests; it opens that
+	// version and no other.
+	Staged bool
 }
 
 // Tag is a pair that policies match on.

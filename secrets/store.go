@@ -131,7 +131,7 @@ func (s *Store) Update(ctx context.Context, actor, idOrKey string, c Change) (Se
 	return rec.secret(), nil
 }
 
-// Delete removes the secret with this id or key and the version before it.
+// Delete removes the secret with this id or key and its other versions.
 // Errors: ErrNotFound, ErrSealBroken.
 func (s *Store) Delete(ctx context.Context, actor, idOrKey string) error {
 	_, err := s.write(ctx, idOrKey, func(cur *record) (*draft, error) {
@@ -147,6 +147,21 @@ func (s *Store) Delete(ctx context.Context, actor, idOrKey string) error {
 type draft struct {
 	next  *record // nil: the secret goes
 	entry AuditEntry
+
+	stage   *record // a new staged version
+	unstage bool    // the staged version goes
+}
+
+// stagedArgs are the arguments of the script put that say what becomes of the
+// staged version.
+func (d *draft) stagedArgs() []any {
+	switch {
+	case d.stage != nil:
+		return []any{"set", d.stage.raw.body, d.stage.raw.ct, d.stage.raw.mac}
+	case d.unstage:
+		return []any{"drop", "", "", ""}
+	}
+	return []any{"keep", "", "", ""}
 }
 
 func auditOf(b body, actor, op string) AuditEntry {
@@ -166,6 +181,7 @@ func (s *Store) newSecret(key string, req PutRequest, actor string) (*draft, err
 	b := body{
 		ID: newID(), Key: key, Type: v.kind, Version: 1, Edit: 1, Tags: tags, Length: v.length, Meta: v.meta,
 		Created: now, Updated: now, By: redact.Scrub(actor),
+		Top: 1, Made: now, Maker: redact.Scrub(actor),
 	}
 	next, err := s.keyring.sealRecord(b, v.text)
 	return &draft{next: next, entry: auditOf(b, actor, "create")}, err
@@ -195,16 +211,12 @@ func (s *Store) change(cur *record, c Change, actor string, newValue bool) (*dra
 		}
 		op = "update"
 		b.Type, b.Length, b.Meta = v.kind, v.length, v.meta
-		b.Version++
+		b.succeed(cur)
 	case c.Type != "" && c.Type != cur.Type:
 		return nil, invalid("the type changes only together with the value")
 	default:
-		plain, err := s.keyring.open(cur)
-		if err != nil {
-			return nil, err
-		}
-		defer clear(plain)
-		text = redact.New(string(plain))
+		next, err := s.reseal(cur, b)
+		return &draft{next: next, entry: auditOf(b, actor, op)}, err
 	}
 	next, err := s.keyring.sealRecord(b, text)
 	return &draft{next: next, entry: auditOf(b, actor, op)}, err

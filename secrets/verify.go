@@ -136,7 +136,7 @@ func (s *Store) accepted(ctx context.Context, actor, seen string, w walk) (Repor
 	}
 	ks := []string{s.keys.names(), s.keys.manifest(SetSecrets), s.keys.rev(), s.keys.audit()}
 	for _, id := range w.broken {
-		ks = append(ks, s.keys.secret(id), s.keys.old(id))
+		ks = append(ks, s.keys.secret(id), s.keys.old(id), s.keys.staged(id))
 	}
 	args := []any{seen, m.Version, seal, NewRevisionID(), len(w.members)}
 	for _, member := range w.members {

@@ -1,9 +1,10 @@
--- put: write one record of a secret, new or changed.
+-- put: write one record of a secret, new or changed, and what is staged beside it.
 -- KEYS 1 s:<id> (hash), 2 s:<id>:old (hash), 3 names (zset), 4 manifest:secrets (hash), 5 rev (string), 6 audit (stream),
---      7 changed (zset)
+--      7 changed (zset), 8 s:<id>:staged (hash)
 -- ARGV 1 manifest version seen, 2 mac of the record seen ('' if there was none), 3 member of names,
 --      4 body, 5 ct, 6 mac, 7 seconds to keep the version before ('0': do not),
---      8 manifest version, 9 manifest seal, 10 rev, 11 audit length, 12.. audit fields
+--      8 what becomes of the staged version ('keep', 'drop' or 'set'), 9 its body, 10 ct, 11 mac,
+--      12 manifest version, 13 manifest seal, 14 rev, 15 audit length, 16.. audit fields
 -- Output 1 written, 0 somebody else wrote in between and nothing was changed.
 -- The manifest changes with every write of any secret, so comparing its version also
 -- proves that the key is still free. The record's mac is compared as well, for a
@@ -16,7 +17,7 @@ end
 if (redis.call('HGET', KEYS[1], 'mac') or '') ~= ARGV[2] then
   return 0
 end
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[11], '*', unpack(ARGV, 12))
+redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[15], '*', unpack(ARGV, 16))
 if ARGV[7] ~= '0' then
   local old = redis.call('HMGET', KEYS[1], 'body', 'ct', 'mac')
   redis.call('DEL', KEYS[2])
@@ -25,9 +26,15 @@ if ARGV[7] ~= '0' then
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'body', ARGV[4], 'ct', ARGV[5], 'mac', ARGV[6])
+if ARGV[8] ~= 'keep' then
+  redis.call('DEL', KEYS[8])
+end
+if ARGV[8] == 'set' then
+  redis.call('HSET', KEYS[8], 'body', ARGV[9], 'ct', ARGV[10], 'mac', ARGV[11])
+end
 redis.call('ZADD', KEYS[3], 0, ARGV[3])
-redis.call('HSET', KEYS[4], 'v', ARGV[8], 'seal', ARGV[9])
-redis.call('ZADD', KEYS[7], ARGV[8], string.sub(ARGV[3], -24))
+redis.call('HSET', KEYS[4], 'v', ARGV[12], 'seal', ARGV[13])
+redis.call('ZADD', KEYS[7], ARGV[12], string.sub(ARGV[3], -24))
 redis.call('ZREMRANGEBYRANK', KEYS[7], 0, -4097)
-redis.call('SET', KEYS[5], ARGV[10])
+redis.call('SET', KEYS[5], ARGV[14])
 return 1

@@ -1,6 +1,6 @@
 -- repair: take what an operator accepts as the set of secrets.
 -- KEYS 1 names (zset), 2 manifest:secrets (hash), 3 rev (string), 4 audit (stream),
---      5.. s:<id> and s:<id>:old of the records to remove
+--      5.. s:<id>, s:<id>:old and s:<id>:staged of the records to remove
 -- ARGV 1 manifest version seen ('' if none), 2 manifest version, 3 manifest seal, 4 rev,
 --      5 how many members follow, 6.. members of names, audit length, audit fields
 -- Output 1 done, 0 somebody else wrote in between and nothing was changed.
