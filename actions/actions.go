@@ -47,6 +47,13 @@ type Tester interface {
 	Test(ctx context.Context, ref secrets.Ref) []Step
 }
 
+// Prober is an Action that can try a secret of type text, which itself does not
+// say whose key it is, without sending anything.
+type Prober interface {
+	// Probe is as Test of [Tester].
+	Probe(ctx context.Context, ref secrets.Ref) []Step
+}
+
 // Step is one step of a test: "dial", "starttls", "certificate", "auth"...
 // The first step whose OK is false is the last one.
 type Step struct {

@@ -75,6 +75,24 @@ func (r *Registry) Tester(typ secrets.Type) (Tester, bool) {
 	return t, ok
 }
 
+// Prober returns the action of this kind if it can try a text secret. known is
+// false if there is no such kind.
+func (r *Registry) Prober(kind string) (p Prober, known bool) {
+	a, known := r.byKind[kind]
+	p, _ = a.(Prober)
+	return p, known
+}
+
+// VerdictOf is what the steps of a test come to.
+func VerdictOf(steps []Step) secrets.Verdict {
+	for _, s := range steps {
+		if !s.OK {
+			return secrets.Verdict{Step: s.Name, Text: s.Text}
+		}
+	}
+	return secrets.Verdict{OK: len(steps) > 0}
+}
+
 // Prepare finds the action by the job's type and lets it decode the job. A job
 // that names none or an unknown one is dead at once.
 func (r *Registry) Prepare(job *queue.Job) (queue.Work, error) {

@@ -11,7 +11,8 @@ import (
 	"sync"
 )
 
-// SendGrid is SendGrid's operation POST /v3/mail/send on an [HTTP] sink: it asks
+// SendGrid is SendGrid's operation POST /v3/mail/send on an [HTTP] sink, and GET
+// /v3/scopes, which tells that the key may send: it asks
 // for the key, refuses what SendGrid refuses, with its words, and keeps the rest.
 type SendGrid struct {
 	*HTTP
@@ -78,6 +79,12 @@ func (s *SendGrid) answer(r HTTPRequest) HTTPAnswer {
 		if a := fault(r); a != nil {
 			return *a
 		}
+	}
+	if r.Path == "/v3/scopes" && r.Method == http.MethodGet {
+		if r.Header.Get("Authorization") != "Bearer "+key {
+			return sendGridError(http.StatusUnauthorized, "", "The provided authorization grant is invalid, expired, or revoked")
+		}
+		return HTTPAnswer{Body: `{"scopes":["mail.send"]}`}
 	}
 	switch {
 	case r.Path != "/v3/mail/send":
