@@ -76,8 +76,12 @@ func profileOperations(types schemas) map[string]operation {
 func secretOperations(types schemas) map[string]operation {
 	tags := types.of([]secrets.Tag{})
 	force := []parameter{{"force", "false: refuse, with 409, to remove what analyses or actions use; true unless given"}}
-	edit := objectSchema("type?", textSchema(), "value?", hiddenSchema(), "tags?", tags)
-	create := objectSchema("key", textSchema(), "type?", textSchema(), "value", hiddenSchema(), "tags?", tags)
+	stage := schema{"type": "boolean", "description": "true: the value waits beside the current one of this key, until it is promoted"}
+	edit := objectSchema("type?", textSchema(), "value?", hiddenSchema(), "tags?", tags, "stage?", stage)
+	create := objectSchema("key", textSchema(), "type?", textSchema(), "value", hiddenSchema(), "tags?", tags, "stage?", stage)
+	tested := []parameter{{"staged", "true: the staged version"}, {"version", "The current or the staged version; the current one unless given"},
+		{"kind", "Of a text: the kind of jobs whose key it is, email-sendgrid"}}
+	anyway := []parameter{{"force", "true: also if its last test failed, if it was never tested, or if another version became current since"}}
 	return map[string]operation{
 		"GET /secrets":            {summary: "List secrets, without their values", query: listParameters(), result: rowsOf(types, secretView{})},
 		"POST /secrets":           {summary: "Store a secret", body: create, result: idView{}},
@@ -85,7 +89,12 @@ func secretOperations(types schemas) map[string]operation {
 		"PUT /secrets/{id}":       {summary: "Store a new value or new tags; the key never changes", query: force, body: edit, result: textSchema()},
 		"GET /secrets/{id}/usage": {summary: "What uses the secret: actions, analyses, jobs that are not done", result: usageView{}},
 		"DELETE /secrets/{id}":    {summary: "Remove a secret; the message warns when analyses or actions had it", query: force, result: textSchema()},
-		"POST /secrets/{id}/test": {summary: "Log in with the secret at its server, and say which step failed", result: testView{}},
+		"POST /secrets/{id}/test": {summary: "Log in with the secret at its server, say which step failed, and note it with the version", query: tested, result: testView{}},
+
+		"GET /secrets/{id}/versions":  {summary: "The staged, the current and the previous version, with their last tests", result: []versionView{}},
+		"POST /secrets/{id}/promote":  {summary: "Make the staged version current; parked jobs go on", query: anyway, result: changedView{}},
+		"POST /secrets/{id}/rollback": {summary: "Make the value of the version before current again, as a new version", result: changedView{}},
+		"POST /secrets/{id}/discard":  {summary: "Remove the staged version", result: textSchema()},
 	}
 }
 

@@ -44,6 +44,10 @@ func story() []drive {
 		{op: "GET /secrets"}, {op: "GET /secrets/{id}", path: "/secrets/{secret}"}, {op: "PUT /secrets/{id}", path: "/secrets/{secret}", body: value},
 		{op: "GET /secrets/{id}/usage", path: "/secrets/{secret}/usage"},
 		{op: "POST /secrets/{id}/test", path: "/secrets/{secret}/test", status: 409},
+		{op: "GET /secrets/{id}/versions", path: "/secrets/{secret}/versions"},
+		{op: "POST /secrets/{id}/rollback", path: "/secrets/{secret}/rollback"},
+		{op: "POST /secrets/{id}/promote", path: "/secrets/{secret}/promote?force=true", status: 404},
+		{op: "POST /secrets/{id}/discard", path: "/secrets/{secret}/discard", status: 404},
 		{op: "GET /tags/keys/{type}", path: "/tags/keys/secrets"},
 
 		{op: "POST /analysis", body: `{"name":"a","run_on":"external","tags":[],"variables":[{"key":"OWN","value":"v"}]}`, keep: "analysis"},

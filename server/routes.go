@@ -51,6 +51,10 @@ func routes() []route {
 		{put, "/secrets/{id}", adminOrAnalysis, smallBody, quick, (*API).updateSecret},
 		{del, "/secrets/{id}", adminOrAnalysis, noBody, quick, (*API).deleteSecret},
 		{get, "/secrets/{id}/usage", canWatch, noBody, bulk, (*API).secretUsage},
+		{get, "/secrets/{id}/versions", canWatch, noBody, quick, (*API).listVersions},
+		{post, "/secrets/{id}/promote", isAdmin, noBody, bulk, (*API).promoteSecret},
+		{post, "/secrets/{id}/rollback", isAdmin, noBody, bulk, (*API).rollbackSecret},
+		{post, "/secrets/{id}/discard", isAdmin, noBody, quick, (*API).discardSecret},
 		{post, "/secrets/{id}/test", isAdmin, noBody, testTime, (*API).testSecret},
 
 		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/sealpost/sealpost/access"
-	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -177,37 +176,6 @@ func (v *Vault) allows(ctx context.Context, who access.Principal, id string, tag
 		return false, access.ErrUnauthorized // deleted since its token was looked at
 	}
 	return decision.Allowed, err
-}
-
-// testView is the result of a test: all steps up to the first that failed.
-type testView struct {
-	OK    bool           `json:"ok"`
-	Steps []actions.Step `json:"steps"`
-}
-
-func (a *API) testSecret(r *http.Request, _ access.Principal) (any, error) {
-	vault, err := a.vault()
-	if err != nil {
-		return nil, err
-	}
-	ref, err := vault.Secrets.Lookup(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	tester, ok := a.actions.Tester(ref.Type)
-	if !ok {
-		return nil, refuse(http.StatusConflict, "A secret of type %s has no server that it could be tried on", ref.Type)
-	}
-	view := testView{OK: true, Steps: tester.Test(r.Context(), ref)}
-	for _, step := range view.Steps {
-		view.OK = view.OK && step.OK
-	}
-	if view.OK { // what waits because it was refused before can go on
-		if _, err := a.queue.CredentialWorks(r.Context(), ref.ID, ref.Version); err != nil {
-			return nil, err
-		}
-	}
-	return view, nil
 }
 
 // actor is the name of a principal in the audit stream.

@@ -24,6 +24,7 @@ type secretBody struct {
 	Type  secrets.Type   `json:"type"`
 	Value *redact.String `json:"value"` // nil: as it was
 	Tags  []secrets.Tag  `json:"tags"`
+	Stage bool           `json:"stage"` // beside the current version, which stays
 
 	// Scripts send back what they read, with a new value; these are ignored.
 	ID          json.RawMessage `json:"id"`
@@ -43,6 +44,10 @@ func (a *API) createSecret(r *http.Request, who access.Principal) (any, error) {
 	vault, err := a.vault()
 	if err != nil {
 		return nil, err
+	}
+	if body.Stage {
+		id, said, err := a.stageSecret(r, who, vault, body.Key, body)
+		return warned{result: idView{ID: id}, warning: said}, err
 	}
 	if who.Kind == analysisKind {
 		if err := vault.decide(r.Context(), who, "", body.Tags, access.ActionCreate); err != nil {
@@ -75,6 +80,10 @@ func (a *API) updateSecret(r *http.Request, who access.Principal) (any, error) {
 		return nil, err
 	}
 	ref := r.PathValue("id")
+	if body.Stage {
+		_, said, err := a.stageSecret(r, who, vault, ref, body)
+		return warned{result: updated, warning: said}, err
+	}
 	if who.Kind == analysisKind {
 		if ref, err = vault.editable(r.Context(), who, ref, body); err != nil {
 			return nil, err
@@ -92,14 +101,15 @@ func (a *API) updateSecret(r *http.Request, who access.Principal) (any, error) {
 		}
 		change.Value = *body.Value
 	}
-	_, err = vault.Secrets.Update(r.Context(), actor(who), ref, change)
+	ctx, released := countReleased(r.Context())
+	_, err = vault.Secrets.Update(ctx, actor(who), ref, change)
 	if errors.Is(err, secrets.ErrOtherType) {
 		return a.changeType(r, who, vault, ref, change, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return updated, nil
+	return withReleased(updated, int(released.Load())), nil
 }
 
 // changeType gives a secret another type, with force=false only if nothing uses
@@ -120,10 +130,11 @@ func (a *API) changeType(r *http.Request, who access.Principal, vault *Vault, re
 		return nil, refuse(http.StatusConflict, "%s, and it is %s; nothing was changed; force=true (`secret put --force`) changes it", ownText(why), uses)
 	}
 	change.SameType = false
-	if _, err := vault.Secrets.Update(r.Context(), actor(who), ref, change); err != nil {
+	ctx, released := countReleased(r.Context())
+	if _, err := vault.Secrets.Update(ctx, actor(who), ref, change); err != nil {
 		return nil, err
 	}
-	return updated, nil
+	return withReleased(updated, int(released.Load())), nil
 }
 
 // editable returns the id of the secret if the analysis may edit it as body

@@ -171,7 +171,9 @@ func (p *process) verify(ctx context.Context, store *secrets.Store) error {
 // credentialChanged wakes the jobs that wait for the secret. When it cannot,
 // the sweep of the workers does so soon.
 func (p *process) credentialChanged(ctx context.Context, ref secrets.Ref) {
-	if _, err := p.jobs.CredentialChanged(ctx, ref.ID, ref.Version); err != nil {
+	jobs, err := p.jobs.CredentialChanged(ctx, ref.ID, ref.Version)
+	server.Released(ctx, jobs)
+	if err != nil {
 		p.log.Warn("parked jobs wait for the next sweep", slog.String("secret", ref.Key), slog.Any("err", err))
 	}
 }
