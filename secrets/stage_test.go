@@ -63,26 +63,7 @@ func TestStageTestPromoteRollBack(t *testing.T) {
 		if staged.Version != 2 || !staged.Staged || staged.By != "admin a1" || staged.Meta["server"] != "mail.example.org" {
 			t.Errorf("Stage: got %+v", staged)
 		}
-		// Jobs go on with the current version; a test opens the staged one.
-		if got := password(t, w.Store, "MAIL"); got != "1 one" {
-			t.Errorf("beside a staged version jobs open %q", got)
-		}
-		after, err := w.Info(ctx, "MAIL")
-		check(t, err, "info")
-		if diff := cmp.Diff(after, before); diff != "" {
-			t.Errorf("staging changed what is shown (-after +before):\n%s", diff)
-		}
-		ref, err := w.Staged(ctx, "MAIL")
-		check(t, err, "staged")
-		for _, s := range []*secrets.Store{w.Store, w.another(t)} {
-			login, err := s.OpenSMTP(ctx, ref, use)
-			if err != nil || login.Password.Reveal() != "pw-wrong" || login.Ref != ref || login.Ref.Version != 2 {
-				t.Errorf("OpenSMTP of the staged version: got %+v, %v", login.Ref, err)
-			}
-		}
-		if _, err := w.OpenSQS(ctx, ref, use); !errors.Is(err, secrets.ErrWrongType) {
-			t.Errorf("the staged version as sqs: got %v", err)
-		}
+		ref := opensApart(t, w, before)
 		if _, err := w.Promote(ctx, "a", "MAIL", false); !errors.Is(err, secrets.ErrNotReady) || !strings.Contains(err.Error(), "never tested; test it first") {
 			t.Errorf("promote untested: got %v", err)
 		}
@@ -121,6 +102,34 @@ func TestStageTestPromoteRollBack(t *testing.T) {
 		check(t, second(w.Verify(ctx)), "verify")
 		wantOps(t, w, "create stage open open open test stage test tag promote open rollback open")
 	})
+}
+
+// opensApart checks that beside the staged version of MAIL jobs go on with the
+// current one, shown as before, and that a test opens the staged one. It returns
+// the Ref for tests.
+func opensApart(t *testing.T, w world, before secrets.Secret) secrets.Ref {
+	t.Helper()
+	ctx := t.Context()
+	if got := password(t, w.Store, "MAIL"); got != "1 one" {
+		t.Errorf("beside a staged version jobs open %q", got)
+	}
+	after, err := w.Info(ctx, "MAIL")
+	check(t, err, "info")
+	if diff := cmp.Diff(after, before); diff != "" {
+		t.Errorf("staging changed what is shown (-after +before):\n%s", diff)
+	}
+	ref, err := w.Staged(ctx, "MAIL")
+	check(t, err, "staged")
+	for _, s := range []*secrets.Store{w.Store, w.another(t)} {
+		login, err := s.OpenSMTP(ctx, ref, use)
+		if err != nil || login.Password.Reveal() != "pw-wrong" || login.Ref != ref || login.Ref.Version != 2 {
+			t.Errorf("OpenSMTP of the staged version: got %+v, %v", login.Ref, err)
+		}
+	}
+	if _, err := w.OpenSQS(ctx, ref, use); !errors.Is(err, secrets.ErrWrongType) {
+		t.Errorf("the staged version as sqs: got %v", err)
+	}
+	return ref
 }
 
 // wantOps compares the audit entries with what was done, the oldest first.

@@ -29,6 +29,7 @@ type client struct {
 	base  string
 	token redact.String
 	http  *http.Client
+	said  string // beside the result of the last answer: a warning
 }
 
 // apiError is a refusal of the API.
@@ -90,6 +91,7 @@ func (c *client) call(ctx context.Context, method, path string, body, result any
 	if !envelope.Status {
 		return refusal(resp.StatusCode, envelope.Message)
 	}
+	c.said = envelope.Message
 	if result == nil {
 		return nil
 	}

@@ -190,6 +190,7 @@ func varying() []struct {
 		{regexp.MustCompile(`"[0-9a-f]{24}"`), `"ID"`},
 		{regexp.MustCompile(`"a-[0-9a-f-]{36}"`), `"TOKEN"`},
 		{regexp.MustCompile(`"id": "[A-Za-z0-9_-]{11}"`), `"id": "TOKEN-ID"`},
+		{regexp.MustCompile(`"admin [A-Za-z0-9_-]{11}"`), `"admin TOKEN-ID"`},
 		{regexp.MustCompile(`"ca_sha256": "[0-9a-f]{64}"`), `"ca_sha256": "HASH"`},
 		{regexp.MustCompile(`"value_length": [1-9]\d*`), `"value_length": NUMBER`},
 		{regexp.MustCompile(`"(worker|name)": "[^"]*-\d+-[0-9a-f]{8}[^"]*"`), `"$1": "WORKER"`},

@@ -24,7 +24,8 @@ const maxValueInput = 64 << 10 // bytes
 
 func (a *app) secretCommand() *cobra.Command {
 	return group("secret", "Store, list and try secrets",
-		a.secretPut(), a.secretList(), a.secretInfo(), a.secretRemove(), a.secretTest(), a.secretUsage())
+		a.secretPut(), a.secretList(), a.secretInfo(), a.secretRemove(), a.secretTest(), a.secretUsage(),
+		a.secretVersions(), a.secretPromote(), a.secretRollback(), a.secretDiscard())
 }
 
 // tag is a tag as the API has it.
@@ -49,15 +50,17 @@ type secretInfo struct {
 func (a *app) secretPut() *cobra.Command {
 	var kind, file string
 	var tags []string
-	var force bool
+	var force, stage bool
 	cmd := &cobra.Command{
 		Use:   "put KEY",
 		Short: "Store a secret, or a new version of it; prints its id",
 		Long: "The value is read from stdin, from --from-file, or typed without echo; never from the\n" +
 			"command line, which others can see. A value of the types smtp and sqs is JSON. One line\n" +
-			"break at its end is not part of it.",
-		Example: "  sealpost secret put MAIL --from-file mail.json --tag team=ops",
-		Args:    cobra.ExactArgs(1),
+			"break at its end is not part of it. With --stage it waits beside the current version, which\n" +
+			"jobs go on using, until `secret promote`.",
+		Example: "  sealpost secret put MAIL --from-file mail.json --tag team=ops\n" +
+			"  sealpost secret put MAIL --stage --from-file new.json && sealpost secret test MAIL --staged && sealpost secret promote MAIL",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := parseTags(tags)
 			if err != nil {
@@ -73,12 +76,13 @@ func (a *app) secretPut() *cobra.Command {
 			}
 			var id string
 			err = a.unlessUsed(force, "Change its type all the same?", func(force bool) (err error) {
-				id, err = putSecret(cmd.Context(), c, putValue{key: args[0], kind: kind, value: value, tags: list, force: force})
+				id, err = putSecret(cmd.Context(), c, putValue{key: args[0], kind: kind, value: value, tags: list, force: force, stage: stage})
 				return err
 			})
 			if err != nil {
 				return err
 			}
+			a.repeat(c)
 			if a.asJSON() {
 				return a.printJSON(map[string]string{"id": id})
 			}
@@ -89,6 +93,7 @@ func (a *app) secretPut() *cobra.Command {
 	cmd.Flags().StringVar(&kind, "type", "", "text, smtp or sqs; told by the value's fields unless given")
 	cmd.Flags().StringVar(&file, "from-file", "", "read the value from this file")
 	cmd.Flags().BoolVar(&force, "force", false, "change its type though it is in use")
+	cmd.Flags().BoolVar(&stage, "stage", false, "store it beside the current version, to be tested and promoted")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "k=v, may be repeated; replaces the tags of a secret that exists")
 	settingFlags(cmd, clientSettings()...)
 	return cmd
@@ -100,6 +105,7 @@ type putValue struct {
 	value     redact.String
 	tags      []tag // nil: as they were
 	force     bool  // also if that changes the type of a secret in use
+	stage     bool  // beside the current version of a secret that is there
 }
 
 // putSecret creates the secret or stores a new version, and returns its id.
@@ -113,8 +119,11 @@ func putSecret(ctx context.Context, c *client, put putValue) (string, error) {
 	if put.tags != nil {
 		body["tags"] = put.tags
 	}
+	if put.stage {
+		body["stage"] = true
+	}
 	err := c.call(ctx, http.MethodPut, path+"?force="+strconv.FormatBool(put.force), body, nil)
-	if api, ok := errors.AsType[*apiError](err); ok && api.status == http.StatusNotFound {
+	if api, ok := errors.AsType[*apiError](err); ok && api.status == http.StatusNotFound && !put.stage {
 		body["key"] = put.key
 		var made struct {
 			ID string `json:"id"`
@@ -127,10 +136,12 @@ func putSecret(ctx context.Context, c *client, put putValue) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	said := c.said
 	var info secretInfo
 	if err := c.call(ctx, http.MethodGet, path, nil, &info); err != nil {
 		return "", err
 	}
+	c.said = said
 	return info.ID, nil
 }
 
@@ -302,44 +313,6 @@ func (a *app) secretRemove() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "remove it though it is in use")
-	settingFlags(cmd, clientSettings()...)
-	return cmd
-}
-
-func (a *app) secretTest() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "test KEY|ID", Short: "Connect and log in as a sender would, and send nothing", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client(cmd)
-			if err != nil {
-				return err
-			}
-			var result struct {
-				OK    bool `json:"ok"`
-				Steps []struct {
-					Name string `json:"name"`
-					OK   bool   `json:"ok"`
-					Text string `json:"text,omitempty"`
-				} `json:"steps"`
-			}
-			if err := c.call(cmd.Context(), http.MethodPost, secretPath(args[0])+"/test", nil, &result); err != nil {
-				return err
-			}
-			if a.asJSON() {
-				err = a.printJSON(result)
-			} else {
-				var rows [][]string
-				for _, step := range result.Steps {
-					rows = append(rows, []string{step.Name, map[bool]string{true: "ok", false: "FAILED"}[step.OK], step.Text})
-				}
-				err = a.printTable([]string{"STEP", "RESULT", "TEXT"}, rows)
-			}
-			if err == nil && !result.OK {
-				return errors.New("the test failed at the last step above; jobs that use this secret would wait")
-			}
-			return err
-		},
-	}
 	settingFlags(cmd, clientSettings()...)
 	return cmd
 }
