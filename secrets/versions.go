@@ -143,6 +143,9 @@ func (s *Store) loadStaged(ctx context.Context, cur *record) (*record, error) {
 // loadPrevious returns the record before cur, nil if none is kept. Errors as
 // loadStaged.
 func (s *Store) loadPrevious(ctx context.Context, cur *record) (*record, error) {
+	if len(cur.Previous) == 0 { // the first, or written before records named it
+		return nil, nil
+	}
 	raw, ok, err := s.loadBeside(ctx, s.keys.old(cur.ID))
 	if err != nil || !ok {
 		return nil, err

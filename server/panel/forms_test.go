@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -34,6 +35,41 @@ func TestASecretFromTheFirstToTheLast(t *testing.T) {
 	b.must(b.post(path+"/value", "text", "another value")).has(t, "version 2", "13 characters", "The new value is stored")
 	b.get(path+"/delete").has(t, "Delete the secret API_KEY?")
 	b.must(b.post(path+"/delete")).has(t, "Deleted.", "No secrets here yet")
+}
+
+func TestASecretIsStagedTestedPromotedAndRolledBack(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(access.Admin)
+	id := s.secretWith("smtp", "x")
+	path := "/panel/secrets/" + id
+	value := []string{"smtp_server", "new.test", "username", "user-name", "password", "canary-password"}
+	p := b.must(b.post(path+"/value", append(value, "stage", "1")...))
+	p.has(t, "Stored beside the current version", "never")
+	p.lacks(t, "canary-password")
+	if got := b.post(path + "/promote"); got.status != 409 || !strings.Contains(got.body, "never tested") {
+		t.Errorf("promote untested: got %d %s", got.status, got.text())
+	}
+	s.steps = []actions.Step{{Name: "dial", OK: true}, {Name: "auth", Text: "535"}}
+	b.post(path+"/test", "staged", "1").has(t, "Version 2 was opened", "failed at auth")
+	if got := b.post(path + "/promote"); got.status != 409 {
+		t.Errorf("promote after a failed test: got %d", got.status)
+	}
+	s.steps = []actions.Step{{Name: "auth", OK: true}}
+	b.post(path+"/test", "staged", "1").has(t, "The test passed")
+	b.must(b.post(path+"/promote")).has(t, "version 2", "new.test", "Jobs that waited for it go on")
+	b.get(path+"/rollback").has(t, "becomes current again, as a new version")
+	b.must(b.post(path+"/rollback")).has(t, "version 3", "mail.test")
+	b.must(b.post(path+"/value", append(value, "stage", "1")...)).has(t, "Discard")
+	b.get(path+"/discard").has(t, "Discard the staged version of OF_SMTP?")
+	b.must(b.post(path+"/discard")).lacks(t, "Promote")
+	for _, name := range []string{"/promote", "/discard"} {
+		if got := b.post(path + name); got.status != 404 {
+			t.Errorf("%s of nothing: got %d, want 404", name, got.status)
+		}
+	}
+	if got := s.browser(access.Reader).get(path); !strings.Contains(got.body, "previous") || strings.Contains(got.body, "Roll back") {
+		t.Errorf("a reader sees: %s", got.text())
+	}
 }
 
 func TestEachTypeOfSecretIsMadeOfItsFields(t *testing.T) {

@@ -100,6 +100,8 @@ func doneText(word string) string {
 		return "Saved."
 	case "deleted":
 		return "Deleted."
+	case "staged":
+		return "Stored beside the current version. Test it, then promote it."
 	case "version":
 		return "The new value is stored. Jobs that waited for it go on."
 	}
@@ -175,6 +177,7 @@ func refusalFor(err error) (*refusal, bool) {
 		{access.ErrAnalysisNotFound, refusal{http.StatusNotFound, "There is no such analysis", "It may have been deleted."}},
 		{access.ErrPolicyNotFound, refusal{http.StatusNotFound, "There is no such policy", "It may have been deleted."}},
 		{access.ErrProtected, refusal{http.StatusConflict, "Protected from deletion", "One of its tags forbids it. Take the tag away first."}},
+		{secrets.ErrNoVersion, refusal{http.StatusNotFound, "There is no such version", "It may have been promoted or discarded, or kept for long enough."}},
 		{secrets.ErrConflict, refusal{http.StatusConflict, "Somebody else changed it in between", "Nothing was changed by you. Open the page again and look."}},
 		{secrets.ErrSealBroken, refusal{http.StatusConflict, "A record was changed behind our back",
 			"What is stored in Redis does not verify, so it is not shown. Run sealpost doctor and read the log."}},

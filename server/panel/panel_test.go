@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/sealpost/sealpost/access"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
 )
 
 // fill replaces {id} in the pattern of a route by the id of a record there.
@@ -24,6 +26,10 @@ func TestEveryPageKeepsItsScope(t *testing.T) {
 	s := newSite(t)
 	ids := map[string]string{"secrets": s.secret("MAIL_PROD", "value-of-the-secret").ID,
 		"analyses": s.analysis("Reports").ID, "access": s.policy("Red reads mail", access.Allow).ID}
+	// A second version, or there is nothing to roll back to.
+	if _, err := s.vault.Secrets.Update(t.Context(), "test", ids["secrets"], secrets.Change{Value: redact.New("value-of-the-secret")}); err != nil {
+		t.Fatalf("Update: %v", err)
+	}
 	nobody, reader, admin := s.browser(""), s.browser(access.Reader), s.browser(access.Admin)
 	for _, row := range routes() {
 		if row.scope == everybody {

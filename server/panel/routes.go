@@ -45,6 +45,11 @@ func routes() []route {
 		{get, "/panel/secrets/{id}/tags", admins, quick, (*call).secretTagsPage},
 		{post, "/panel/secrets/{id}/tags", admins, quick, (*call).changeSecretTags},
 		{post, "/panel/secrets/{id}/test", admins, testTime, (*call).testSecret},
+		{post, "/panel/secrets/{id}/promote", admins, quick, (*call).promoteSecret},
+		{get, "/panel/secrets/{id}/rollback", admins, quick, (*call).rollbackSecretPage},
+		{post, "/panel/secrets/{id}/rollback", admins, quick, (*call).rollbackSecret},
+		{get, "/panel/secrets/{id}/discard", admins, quick, (*call).discardSecretPage},
+		{post, "/panel/secrets/{id}/discard", admins, quick, (*call).discardSecret},
 		{get, "/panel/secrets/{id}/delete", admins, quick, (*call).deleteSecretPage},
 		{post, "/panel/secrets/{id}/delete", admins, quick, (*call).deleteSecret},
 

@@ -27,7 +27,7 @@ func (c *call) showValueForm(status int, s secrets.Secret, fields []field, fault
 	return c.render(status, "secret_form", "New value for "+s.Key, v)
 }
 
-// changeSecretValue stores a new version. The type stays: jobs name the secret
+// changeSecretValue stores a new version, or stages it. The type stays: jobs name the secret
 // and expect it.
 func (c *call) changeSecretValue() error {
 	return c.withSecret(func(s secrets.Secret) error {
@@ -35,11 +35,17 @@ func (c *call) changeSecretValue() error {
 		if err == nil && value.IsZero() {
 			return c.showValueForm(http.StatusUnprocessableEntity, s, fromMeta(s), []string{"The value is empty."})
 		}
-		if err == nil {
+		done := "version"
+		switch {
+		case err != nil:
+		case c.r.PostForm.Get("stage") != "":
+			done = "staged"
+			_, err = c.vault.Secrets.Stage(c.r.Context(), c.actor(), secrets.PutRequest{Key: s.ID, Type: s.Type, Value: value})
+		default:
 			_, err = c.vault.Secrets.Update(c.r.Context(), c.actor(), s.ID, secrets.Change{Type: s.Type, Value: value})
 		}
 		if err == nil {
-			return c.redirect("/panel/secrets/"+s.ID, "version")
+			return c.redirect("/panel/secrets/"+s.ID, done)
 		}
 		if faults := labelled(s.Type, faultsOf(err)); faults != nil {
 			return c.showValueForm(http.StatusUnprocessableEntity, s, fromForm(s.Type, c.r.PostForm), faults)
@@ -73,27 +79,6 @@ func (c *call) changeSecretTags() error {
 			return err
 		}
 		return c.render(http.StatusUnprocessableEntity, "secret_tags", "Tags of "+s.Key, tagsView{Secret: s, Tags: withSpare(tags), Faults: faults})
-	})
-}
-
-// testSecret opens the secret, connects and logs in as a sender would, sends
-// nothing, and shows each step.
-func (c *call) testSecret() error {
-	return c.withSecret(func(s secrets.Secret) error {
-		tester, ok := c.panel.testers.Tester(s.Type)
-		if !ok {
-			return refuse(http.StatusConflict, "Nothing to try", "A secret of type "+string(s.Type)+" has no server that it could be tried on.")
-		}
-		v, err := c.viewSecret(s)
-		if err != nil {
-			return err
-		}
-		v.Tested, v.Passed = true, true
-		v.Steps = tester.Test(c.r.Context(), s.Ref)
-		for _, step := range v.Steps {
-			v.Passed = v.Passed && step.OK
-		}
-		return c.render(http.StatusOK, "secret", s.Key, v)
 	})
 }
 

@@ -38,6 +38,9 @@ type secretView struct {
 	Steps    []actions.Step // of a test that ran now
 	Tested   bool
 	Passed   bool
+
+	TestedVersion int64
+	Versions      []secrets.Version // the staged one first
 }
 
 // reader is an analysis that may read a secret, with the rule that says so.
@@ -70,6 +73,9 @@ func (c *call) viewSecret(s secrets.Secret) (secretView, error) {
 	}
 	_, v.Testable = c.panel.testers.Tester(s.Type)
 	var err error
+	if v.Versions, err = c.vault.Secrets.Versions(c.r.Context(), s.ID); err != nil {
+		return v, err
+	}
 	v.Readers, v.Unknown, err = c.readers(c.r.Context(), s)
 	return v, err
 }
