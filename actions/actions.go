@@ -38,6 +38,11 @@ type Reach interface {
 	Actions() []string
 }
 
+// Refused says why no login with this version of a secret may be tried, because
+// another process was refused; "" if one may. A sender that keeps connections
+// asks before each new one.
+type Refused func(ctx context.Context, ref secrets.Ref) string
+
 // Tester is an Action that can try a secret without sending anything.
 type Tester interface {
 	// SecretType is the type of secrets that Test takes.

@@ -29,6 +29,7 @@ type claim struct {
 	work       Work
 	kind       string
 	lane       *lane
+	probe      bool  // the one job that may try a refused credential
 	asOf       int64 // of the refusal for which it is parked untried, ms
 
 	renewed   atomic.Int64 // since Pool.epoch

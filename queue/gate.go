@@ -142,24 +142,29 @@ func (g *gate) forget(c Credential) {
 
 // ask returns the refusal that forbids a login, or nil: then this caller may
 // try, as the only probe or because the credential is not refused any more.
-func (g *gate) ask(ctx context.Context, c Credential, now time.Time) (*refusal, error) {
+func (g *gate) ask(ctx context.Context, c Credential, now time.Time) (forbids *refusal, probe bool, err error) {
 	r, ok := g.find(c)
 	if !ok {
-		return nil, nil
+		return nil, false, nil
 	}
 	if now.Before(r.until()) {
-		return &r, nil
+		return &r, false, nil
 	}
-	const refused = 2
 	asOf, reply, err := g.call(ctx, "ask", c.field(), gateProbe.Milliseconds())
-	if err != nil || len(reply) < refused {
-		return nil, err
+	if err != nil || len(reply) == 0 {
+		return nil, false, err
+	}
+	if len(reply) == 1 {
+		if probe = reply[0] == "probe"; !probe {
+			g.forget(c)
+		}
+		return nil, probe, nil
 	}
 	if r, err = parseRefusal(reply[1], asOf); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	g.keep(c, r)
-	return &r, nil
+	return &r, false, nil
 }
 
 // refuse closes the gate of a credential.
@@ -219,10 +224,11 @@ func (p *Pool) gated(c *claim) bool {
 		return false // the sender will find the same and say it better
 	}
 	for _, cred := range list {
-		r, err := p.gate.ask(p.jobs, cred, p.now())
+		r, probe, err := p.gate.ask(p.jobs, cred, p.now())
 		if err != nil {
 			p.trouble("gate", err)
 		}
+		c.probe = c.probe || probe
 		if r == nil {
 			continue
 		}
@@ -236,8 +242,10 @@ func (p *Pool) gated(c *claim) bool {
 	return false
 }
 
-// tellGate says what an attempt has shown of a credential.
-func (p *Pool) tellGate(reply *Reply, err error) {
+// tellGate says what an attempt has shown of a credential. Only a probe shows that
+// it works again: other jobs may have gone out by a connection whose login was
+// before the refusal.
+func (p *Pool) tellGate(c *claim, reply *Reply, err error) {
 	if parked, ok := errors.AsType[*ParkedError](err); ok {
 		if errors.Is(err, errGate) {
 			return
@@ -251,7 +259,7 @@ func (p *Pool) tellGate(reply *Reply, err error) {
 		}
 		return
 	}
-	if err != nil || !p.gate.closed.Load() {
+	if err != nil || !c.probe {
 		return
 	}
 	cred := Credential{reply.Secret, reply.SecretVersion}
@@ -309,6 +317,25 @@ func (c *Client) probe(ctx context.Context, cred Credential) error {
 // returns how many.
 func (c *Client) CredentialWorks(ctx context.Context, secret string, version int64) (int, error) {
 	return c.ReleaseParked(ctx, secret, version)
+}
+
+// Refused returns the refusal that forbids a login with this version of a secret
+// at this moment; ok is false if there is none. A credential that is being probed
+// is not forbidden: only its probe comes so far.
+func (c *Client) Refused(ctx context.Context, secret string, version int64) (r Refusal, ok bool, err error) {
+	cred := Credential{secret, version}
+	text, err := c.rdb.HGet(ctx, newShared(c.opts.Prefix).refused(), cred.field()).Result()
+	if errors.Is(err, redis.Nil) {
+		return Refusal{}, false, nil
+	}
+	if err != nil {
+		return Refusal{}, false, fmt.Errorf("read refusal: %w", err)
+	}
+	found, err := parseRefusal(text, 0)
+	if err != nil || found.Probe != 0 {
+		return Refusal{}, false, err
+	}
+	return found.shown(cred), true, nil
 }
 
 // Refusals returns the refused credentials, in no order.

@@ -97,7 +97,7 @@ func (p *Pool) do(c *claim) *claim {
 	reply, err := p.attempt(c)
 	took := time.Since(start)
 	next := p.leave(c, endingOf(&reply, err), took)
-	p.tellGate(&reply, err)
+	p.tellGate(c, &reply, err)
 	p.finish(c, reply, err, took)
 	return next
 }

@@ -31,6 +31,9 @@ type Deps struct {
 	Logger *slog.Logger    // nil: no log
 	Script script.Config   // Worker and Logger are those above
 
+	// Refused is asked before a login. nil: nobody is asked.
+	Refused actions.Refused
+
 	SendgridURL string // "" means sendgrid.DefaultURL
 	TwilioURL   string // "" means twilio.DefaultURL
 }
@@ -40,7 +43,7 @@ func New(d Deps) []actions.Action {
 	d.Script.Worker, d.Script.Logger = d.Worker, d.Logger
 	text := twilio.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, URL: d.TwilioURL}
 	return []actions.Action{
-		email.New(email.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
+		email.New(email.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger, Refused: d.Refused}),
 		post.New(post.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),
 		sendgrid.New(sendgrid.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, URL: d.SendgridURL}),
 		sqs.New(sqs.Config{Vault: d.Vault, Guard: d.Guard, Worker: d.Worker, Logger: d.Logger}),

@@ -26,6 +26,9 @@ const (
 	// back, in all processes: repeated logins lock accounts.
 	refusalMemory = 2 * time.Second
 
+	// loginShare is how many connections there may be for each that is being made.
+	loginShare = 8
+
 	slotWait  = 20 * time.Second // for a free connection, then the job goes back to the queue
 	busyDelay = 2 * time.Second  // until such a job comes again
 	paceWait  = 2 * time.Second  // for messages_per_second, then the job goes back as throttled
@@ -45,7 +48,8 @@ type account struct {
 	ref    secrets.Ref
 	sender string
 	slots  *semaphore.Weighted
-	pace   *rate.Limiter // nil: unlimited
+	logins *semaphore.Weighted // new connections at once: an eighth of all, at least one
+	pace   *rate.Limiter       // nil: unlimited
 
 	mu           sync.Mutex
 	proven       bool
@@ -109,7 +113,7 @@ func (a *account) take(ctx context.Context, use secrets.Use) (*conn, error) {
 	}
 	a.dialing++
 	a.mu.Unlock()
-	c, err := a.pool.open(ctx, a, a.ref, use)
+	c, err := a.login(ctx, use)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.dialing--
@@ -119,6 +123,22 @@ func (a *account) take(ctx context.Context, use secrets.Use) (*conn, error) {
 	}
 	a.busy++
 	return c, nil
+}
+
+// login makes a connection beside others. Few are made at once: a password that
+// was changed at the server refuses all that are on their way.
+func (a *account) login(ctx context.Context, use secrets.Use) (*conn, error) {
+	if err := a.logins.Acquire(ctx, 1); err != nil {
+		return nil, newFailure(ctx, a.ref, stageDial, ctx.Err(), nil)
+	}
+	defer a.logins.Release(1)
+	a.mu.Lock()
+	err := a.remembered() // of the one that was made meanwhile
+	a.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return a.pool.open(ctx, a, a.ref, use)
 }
 
 // keepPace waits until messages_per_second allows the next mail. A long wait is
@@ -220,6 +240,7 @@ func (a *account) learn(login secrets.SMTP) {
 		a.sender = login.Username
 	}
 	a.slots = semaphore.NewWeighted(int64(max(login.MaxConnections, 1)))
+	a.logins = semaphore.NewWeighted(int64(max(login.MaxConnections/loginShare, 1)))
 	if r := login.MessagesPerSecond; r > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(r), int(math.Ceil(r/10)))
 	}

@@ -55,6 +55,7 @@ type Config struct {
 	Worker  string          // name of this worker in the audit log
 	Logger  *slog.Logger    // nil: no log
 	Timeout time.Duration   // one attempt; 0 means [DefaultTimeout]
+	Refused actions.Refused // asked before each login; nil: nobody is asked
 }
 
 // Action sends mail. It keeps connections; Close ends them.
@@ -75,7 +76,7 @@ func New(cfg Config) *Action {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &dialer{guard: cfg.Guard, hello: helloName()}
-	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d), now: time.Now, refusals: actions.NewRefusals(actions.DirectRefusal)}
+	return &Action{cfg: cfg, pool: newPool(cfg.Vault, d, cfg.Refused), now: time.Now, refusals: actions.NewRefusals(actions.DirectRefusal)}
 }
 
 // helloName returns the name for EHLO: the host's, or localhost when that is

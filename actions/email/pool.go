@@ -4,21 +4,26 @@ import (
 	"context"
 	"sync"
 
+	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
 )
 
 // pool has an account for each secret in use, of its newest version.
 type pool struct {
-	vault  Vault
-	dialer *dialer
+	vault   Vault
+	dialer  *dialer
+	refused actions.Refused
 
 	mu       sync.Mutex
 	accounts map[string]*account // by secret id
 	closed   bool
 }
 
-func newPool(vault Vault, d *dialer) *pool {
-	return &pool{vault: vault, dialer: d, accounts: map[string]*account{}}
+func newPool(vault Vault, d *dialer, refused actions.Refused) *pool {
+	if refused == nil {
+		refused = func(context.Context, secrets.Ref) string { return "" }
+	}
+	return &pool{vault: vault, dialer: d, refused: refused, accounts: map[string]*account{}}
 }
 
 // get returns a connection of this secret's version.
@@ -54,6 +59,9 @@ func (a *account) version() int64 {
 
 // open unseals the secret and makes a connection with it.
 func (p *pool) open(ctx context.Context, a *account, ref secrets.Ref, use secrets.Use) (*conn, error) {
+	if why := p.refused(ctx, ref); why != "" {
+		return nil, notTried(ref, why)
+	}
 	login, err := p.vault.OpenSMTP(ctx, ref, use)
 	if err != nil {
 		return nil, err
@@ -65,6 +73,15 @@ func (p *pool) open(ctx context.Context, a *account, ref secrets.Ref, use secret
 	}
 	c.account = a
 	return c, nil
+}
+
+// notTried is the failure of a login that another process has had refused.
+func notTried(ref secrets.Ref, why string) *failure {
+	return &failure{
+		ref: ref, answer: actions.Answer{Stage: stageAuth, Status: "gate"},
+		verdict: actions.Verdict{Reason: actions.Credential, Rule: "credential-refused", Advice: adviseLogin},
+		text:    "not tried, as it was refused elsewhere: " + why,
+	}
 }
 
 // forget drops an account that has no connection, unless it was replaced.

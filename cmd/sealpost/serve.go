@@ -101,7 +101,7 @@ func newProcess(cfg config.Config, log *slog.Logger, rdb redis.UniversalClient) 
 		return nil, fmt.Errorf("SEALPOST_SCRIPT_DIR: %w", err)
 	}
 	list := builtin.New(builtin.Deps{Vault: (*lateVault)(p), Guard: guard, Worker: name, Logger: log, Script: p.scripts(),
-		SendgridURL: cfg.SendgridURL, TwilioURL: cfg.TwilioURL})
+		Refused: p.refused, SendgridURL: cfg.SendgridURL, TwilioURL: cfg.TwilioURL})
 	p.actions = actions.NewRegistry(list...)
 	p.actions.UseStored((*lateVault)(p))
 	p.metrics = server.NewMetrics(build().Version, p.actions.Kinds())

@@ -197,6 +197,16 @@ func (p *process) newPool() (*queue.Pool, error) {
 	return pool, nil
 }
 
+// refused says whether another process has had the login refused. When that
+// cannot be known, the login is tried.
+func (p *process) refused(ctx context.Context, ref secrets.Ref) string {
+	r, ok, err := p.jobs.Refused(ctx, ref.ID, ref.Version)
+	if err != nil || !ok {
+		return ""
+	}
+	return r.Text
+}
+
 // credentialsOf looks up the versions of the secrets that a job will use. A
 // secret that is not there is for the sender to say.
 func (o *opened) credentialsOf(ctx context.Context, w queue.Work) ([]queue.Credential, error) {
