@@ -27,6 +27,11 @@ type meta struct {
 	Secret    string `json:"s,omitempty"` // parked on it
 	Version   int64  `json:"v,omitempty"`
 	Parts     []part `json:"p,omitempty"` // that ended for good
+	Code      string `json:"o,omitempty"` // of the last failure, as in record
+	Rule      string `json:"l,omitempty"` // of the last failure, as in record
+	Kind      string `json:"k,omitempty"` // of the last failure; a stored action's job does not tell it
+	Lane      string `json:"d,omitempty"` // of the last failure, "" if it came to none
+	Used      string `json:"i,omitempty"` // id of the secret of the last failure
 }
 
 // parseMeta reads the meta field of stream entry eid. An entry without one, or

@@ -279,6 +279,7 @@ func (c *claim) explain(reply *Reply, err error) {
 		reply.Reason = reasonPanic
 	}
 	c.meta.Reason, c.meta.Text = reply.Reason, clip(err.Error())
+	c.meta.because(c, reply)
 }
 
 // record is what the log keeps of the attempt that just ended.

@@ -72,6 +72,7 @@ func problems() []problem {
 		{queue.ErrRunning, http.StatusConflict, "The job is running; it will not be retried if this attempt fails"},
 		{queue.ErrFinished, http.StatusConflict, "The job has ended"},
 		{queue.ErrNoList, http.StatusBadRequest, ""},
+		{queue.ErrCursor, http.StatusBadRequest, "cursor must be what the last answer gave"},
 		{queue.ErrFull, http.StatusTooManyRequests, ""},
 		{queue.ErrDeadFull, http.StatusTooManyRequests, ""},
 		{queue.ErrNoMemory, http.StatusTooManyRequests, "Redis is out of memory; wait until workers have caught up, or raise its maxmemory"},

@@ -188,6 +188,7 @@ func jobOperations(types schemas) map[string]operation {
 	receipt := types.of(receiptView{})
 	pageOf := func(list any) schema { return objectSchema("jobs", types.of(list), "cursor", textSchema()) }
 	page := []parameter{{"limit", "At most 1000; 100 unless given"}, {"cursor", "Of the page before"}}
+	byCause := parameter{"group", "cause: how many there are of each cause, page by page until the cursor is empty"}
 	wait := parameter{"wait", "Such as 30s: answer when the job has ended, at the latest then"}
 	return map[string]operation{
 		"POST /jobs":        {summary: "Send one job, or an array of them: all are accepted or none", body: some, result: schema{"anyOf": []schema{receipt, listSchema(receipt)}}},
@@ -195,10 +196,13 @@ func jobOperations(types schemas) map[string]operation {
 		"GET /jobs/{id}":    {summary: "Show a job and its attempts", query: []parameter{wait}, result: queue.Status{}},
 		"DELETE /jobs/{id}": {summary: "Cancel a job", result: textSchema()},
 		"GET /queue":        {summary: "Count the jobs of each state", result: queue.Stats{}},
-		"GET /parked":       {summary: "List the secrets that jobs wait for", result: []parkedView{}},
-		"GET /dead":         {summary: "List the jobs that were given up", query: page, result: pageOf([]queue.DeadLetter{})},
-		"POST /dead/retry":  {summary: "Send dead jobs again", body: idsView{}, result: countSchema("retried")},
-		"DELETE /dead":      {summary: "Remove dead jobs for good", body: idsView{}, result: countSchema("removed")},
+		"GET /parked": {summary: "List the secrets that jobs wait for", query: []parameter{byCause, page[1]},
+			result: schema{"anyOf": []schema{types.of([]parkedView{}), types.of(queue.Causes{})}}},
+		"GET /dead": {summary: "List the jobs that were given up", query: append(page, byCause),
+			result: schema{"anyOf": []schema{pageOf([]queue.DeadLetter{}), types.of(queue.Causes{})}}},
+		"POST /dead/retry": {summary: "Send dead jobs again: those of some ids, or all that a cause, a secret or an age means",
+			body: retryBody{}, result: schema{"anyOf": []schema{countSchema("retried"), types.of(queue.Retried{})}}},
+		"DELETE /dead": {summary: "Remove dead jobs for good", body: idsView{}, result: countSchema("removed")},
 		"POST /parked/release": {summary: "Try the jobs again that wait for a secret",
 			body: objectSchema("secret", textSchema(), "version?", schema{"type": "integer"}), result: countSchema("released")},
 	}

@@ -30,6 +30,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 // in braces stand for what earlier answers said.
 type drive struct {
 	op, path, body string
+	twice          bool        // one more form of an operation that was driven
 	kind           access.Kind // "" is admin
 	keep           string      // name for the id in the result
 	status         int         // 0 is 200
@@ -77,6 +78,8 @@ func story() []drive {
 		{op: "POST /jobs", body: goodJob, keep: "job"}, {op: "GET /jobs"}, {op: "GET /jobs/{id}", path: "/jobs/{job}"}, {op: "DELETE /jobs/{id}", path: "/jobs/{job}"},
 		{op: "GET /queue"}, {op: "GET /parked"}, {op: "POST /parked/release", body: `{"secret":"{secret}"}`},
 		{op: "GET /dead"}, {op: "POST /dead/retry", body: `{"ids":["x"]}`}, {op: "DELETE /dead", body: `{"ids":["x"]}`},
+		{op: "GET /dead", path: "/dead?group=cause", twice: true}, {op: "GET /parked", path: "/parked?group=cause", twice: true},
+		{op: "POST /dead/retry", body: `{"cause":"x/y","secret":"A","older":"1h","dry_run":true}`, twice: true},
 		{op: "GET /tokens"}, {op: "GET /audit"},
 
 		{op: "DELETE /secrets/{id}", path: "/secrets/{secret}"}, {op: "DELETE /am/{id}", path: "/am/{policy}"},
@@ -101,7 +104,7 @@ func TestEveryOperationOfTheDocumentWorks(t *testing.T) {
 	known := map[string]string{}
 	for _, d := range story() {
 		t.Run(d.op, func(t *testing.T) {
-			if !left[d.op] {
+			if !left[d.op] && !d.twice {
 				t.Fatalf("the document has no %s, or the story drives it twice", d.op)
 			}
 			delete(left, d.op)

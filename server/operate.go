@@ -22,6 +22,9 @@ type parkedView struct {
 }
 
 func (a *API) listParked(r *http.Request, _ access.Principal) (any, error) {
+	if byCause, err := wantsCauses(r); byCause || err != nil {
+		return a.causes(r, queue.Parked, err)
+	}
 	vault, err := a.vault()
 	if err != nil {
 		return nil, err
@@ -76,6 +79,9 @@ func (a *API) releaseParked(r *http.Request, _ access.Principal) (any, error) {
 }
 
 func (a *API) listDead(r *http.Request, _ access.Principal) (any, error) {
+	if byCause, err := wantsCauses(r); byCause || err != nil {
+		return a.causes(r, queue.Dead, err)
+	}
 	limit, err := queryInt(r, "limit", 100, 1, 1000)
 	if err != nil {
 		return nil, err
@@ -97,22 +103,14 @@ func deadIDs(r *http.Request) ([]string, error) {
 	if err := decode(r, &body); err != nil {
 		return nil, err
 	}
+	return body.ids()
+}
+
+func (body idsView) ids() ([]string, error) {
 	if len(body.IDs) == 0 || len(body.IDs) > queue.MaxBatch {
 		return nil, refuse(http.StatusBadRequest, "ids is required: 1 to %d ids of dead jobs", queue.MaxBatch)
 	}
 	return body.IDs, nil
-}
-
-func (a *API) retryDead(r *http.Request, _ access.Principal) (any, error) {
-	ids, err := deadIDs(r)
-	if err != nil {
-		return nil, err
-	}
-	retried, err := a.queue.RetryDead(r.Context(), ids...)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]int{"retried": retried}, nil
 }
 
 func (a *API) removeDead(r *http.Request, _ access.Principal) (any, error) {

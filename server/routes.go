@@ -60,9 +60,9 @@ func routes() []route {
 		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},
 
 		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
-		{get, "/parked", canWatch, noBody, quick, (*API).listParked},
+		{get, "/parked", canWatch, noBody, bulk, (*API).listParked},
 		{post, "/parked/release", isAdmin, noBody, bulk, (*API).releaseParked},
-		{get, "/dead", canWatch, noBody, quick, (*API).listDead},
+		{get, "/dead", canWatch, noBody, bulk, (*API).listDead},
 		{post, "/dead/retry", isAdmin, idsBody, bulk, (*API).retryDead},
 		{del, "/dead", isAdmin, idsBody, bulk, (*API).removeDead},
 

@@ -27,12 +27,16 @@ type parkedGroup struct {
 }
 
 func (a *app) parkedList() *cobra.Command {
+	var byCause bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List what waits for which version of which secret", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client(cmd)
 			if err != nil {
 				return err
+			}
+			if byCause {
+				return a.printCauses(cmd.Context(), c, "/parked")
 			}
 			if a.asJSON() {
 				return a.passJSON(cmd.Context(), c, "/parked")
@@ -48,6 +52,7 @@ func (a *app) parkedList() *cobra.Command {
 			return a.printTable([]string{"SECRET", "KEY", "VERSION", "JOBS", "OLDEST", "REASON"}, rows)
 		},
 	}
+	cmd.Flags().BoolVar(&byCause, "by-cause", false, "how many jobs there are of each cause, with an example")
 	settingFlags(cmd, clientSettings()...)
 	return cmd
 }
@@ -89,13 +94,13 @@ func (a *app) printCount(verb string, n int64, result any) error {
 
 func (a *app) deadCommand() *cobra.Command {
 	return group("dead", "Jobs that were given up", a.deadList(), a.jobShow("show"),
-		a.deadAct("retry", "Try dead jobs again, with all their attempts", http.MethodPost, "/dead/retry", "retried"),
-		a.deadAct("rm", "Remove dead jobs for good", http.MethodDelete, "/dead", "removed"))
+		a.deadRetry(), a.deadRemove())
 }
 
 func (a *app) deadList() *cobra.Command {
 	var cursor string
 	var limit int
+	var byCause bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List dead jobs with the reason, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -103,9 +108,13 @@ func (a *app) deadList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if byCause {
+				return a.printCauses(cmd.Context(), c, "/dead")
+			}
 			return a.listJobs(cmd.Context(), c, deadPath(limit, cursor))
 		},
 	}
+	cmd.Flags().BoolVar(&byCause, "by-cause", false, "how many there are of each cause, with an example")
 	cmd.Flags().IntVar(&limit, "limit", 100, "jobs at most, 1 to 1000")
 	cmd.Flags().StringVar(&cursor, "cursor", "", "where the last list ended")
 	settingFlags(cmd, clientSettings()...)
@@ -120,11 +129,10 @@ func deadPath(limit int, cursor string) string {
 	return "/dead?" + query.Encode()
 }
 
-// deadAct is `dead retry` and `dead rm`, which differ in their route only.
-func (a *app) deadAct(name, short, method, path, done string) *cobra.Command {
+func (a *app) deadRemove() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: name + " ID...|--all", Short: short,
+		Use: "rm ID...|--all", Short: "Remove dead jobs for good",
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if all == (len(ids) > 0) {
 				return usage("want ids of dead jobs, or --all")
@@ -133,27 +141,37 @@ func (a *app) deadAct(name, short, method, path, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if all {
-				if ids, err = deadIDs(cmd.Context(), c); err != nil {
-					return err
-				}
+			if !all {
+				return a.actOnIDs(cmd.Context(), c, http.MethodDelete, "/dead", "removed", ids)
 			}
-			n, err := a.actOnDead(cmd.Context(), c, method, path, done, ids)
+			if ids, err = deadIDs(cmd.Context(), c); err != nil {
+				return err
+			}
+			n, err := a.actOnDead(cmd.Context(), c, http.MethodDelete, "/dead", "removed", ids)
 			if err != nil {
 				return err
 			}
-			if err := a.printCount(done, n, map[string]int64{done: n}); err != nil {
-				return err
-			}
-			if missing := int64(len(ids)) - n; missing > 0 && !all {
-				return &apiError{status: http.StatusNotFound, message: fmt.Sprintf("%d of %d are not dead jobs", missing, len(ids))}
-			}
-			return nil
+			return a.printCount("removed", n, map[string]int64{"removed": n})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all that are dead now")
 	settingFlags(cmd, clientSettings()...)
 	return cmd
+}
+
+// actOnIDs is for ids that somebody named: one that is no dead job is an error.
+func (a *app) actOnIDs(ctx context.Context, c *client, method, path, done string, ids []string) error {
+	n, err := a.actOnDead(ctx, c, method, path, done, ids)
+	if err != nil {
+		return err
+	}
+	if err := a.printCount(done, n, map[string]int64{done: n}); err != nil {
+		return err
+	}
+	if missing := int64(len(ids)) - n; missing > 0 {
+		return &apiError{status: http.StatusNotFound, message: fmt.Sprintf("%d of %d are not dead jobs", missing, len(ids))}
+	}
+	return nil
 }
 
 // deadIDs returns the refs of all dead jobs. They are gathered before anything

@@ -21,7 +21,7 @@ for _, e in ipairs(r[2]) do
     end
     local crashes = (tonumber(meta.c) or 0) + p[4] - 1
     if crashes >= tonumber(ARGV[5]) then
-      meta.c, meta.r = crashes, 'poison'
+      meta.c, meta.r, meta.o, meta.l = crashes, 'poison', nil, nil
       meta.x = 'its worker died or lost it ' .. string.format('%.0f', crashes) .. ' times'
       if not meta.e then meta.e = tonumber(string.match(meta.j, '^(%d+)')) end
       redis.call('HSET', BODY, meta.j, cjson.encode(meta) .. '\n' .. field.job)
