@@ -51,6 +51,9 @@ func (p *partition) run(ctx context.Context) {
 
 // turn takes free slots, fills them with jobs and starts these.
 func (p *partition) turn(ctx context.Context) error {
+	if !p.pool.mayRead(ctx) {
+		return nil
+	}
 	n := p.pool.slots.take(ctx, p.share())
 	if n == 0 {
 		return nil

@@ -108,6 +108,10 @@ func newShared(prefix string) shared {
 // that the other side refused; see gate.go.
 func (k shared) refused() string { return k.base + "refused" }
 
+// paused is a hash: "all", "kind:<kind>" or "lane:<lane>" -> ms, of what an
+// operator holds back; see pause.go.
+func (k shared) paused() string { return k.base + "paused" }
+
 func parkName(secret string, version int64) string {
 	return secret + ":" + strconv.FormatInt(version, 10)
 }

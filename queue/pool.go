@@ -81,6 +81,7 @@ type Pool struct {
 	slots    *slots
 	lanes    *lanes
 	gate     *gate
+	pauses   pauses
 	settler  *settler
 	work     chan *claim
 	epoch    time.Time
@@ -191,6 +192,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	readers.Go(func() { p.schedule(ctx) })
 	readers.Go(func() { p.sweep(ctx) })
 	readers.Go(func() { p.watchGate(ctx) })
+	readers.Go(func() { p.watchPauses(ctx) })
 	for _, part := range p.partitions() {
 		readers.Go(func() { part.run(ctx) })
 	}

@@ -33,6 +33,7 @@ var (
 	scriptVersion = loadScript("version")
 	scriptGate    = loadScript("gate")
 	scriptHighest = loadScript("highest")
+	scriptPause   = loadScript("pause")
 )
 
 // script is one Lua script: common.lua and its own file.

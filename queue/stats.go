@@ -16,6 +16,7 @@ type Stats struct {
 	Oldest     map[State]float64 `json:"oldest_seconds"` // see [Client.Stats]
 	Partitions int               `json:"partitions"`
 	Workers    []Worker          `json:"workers"`
+	Paused     []Pause           `json:"paused"` // by an operator
 }
 
 // Worker is one running Pool, as Redis sees it.
@@ -32,6 +33,10 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Jobs: map[State]int64{}, Oldest: map[State]float64{}, Partitions: len(c.all(ctx)), Workers: []Worker{}}
 	for _, state := range []State{Ready, Running, Delayed, Parked, Dead} {
 		s.Jobs[state], s.Oldest[state] = 0, 0
+	}
+	var err error
+	if s.Paused, err = c.Paused(ctx); err != nil {
+		return Stats{}, err
 	}
 	workers := map[string]*Worker{}
 	for _, k := range c.all(ctx) {

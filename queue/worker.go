@@ -48,6 +48,9 @@ func (p *Pool) toLane(c *claim, now time.Time) {
 		return
 	}
 	c.work, c.kind = work, work.Kind()
+	if p.heldBack(c) {
+		return
+	}
 	switch verdict, after := p.lanes.admit(c, now); verdict {
 	case laneStart:
 		p.work <- c // never blocks: it has room for every slot
@@ -90,7 +93,7 @@ func (p *Pool) do(c *claim) *claim {
 		p.end(c, Expired, "expires_at passed before it was done")
 		return next
 	}
-	if p.gated(c) {
+	if p.heldBack(c) || p.gated(c) {
 		return p.leave(c, endUntried, 0)
 	}
 	start := time.Now()

@@ -73,6 +73,7 @@ func problems() []problem {
 		{queue.ErrFinished, http.StatusConflict, "The job has ended"},
 		{queue.ErrNoList, http.StatusBadRequest, ""},
 		{queue.ErrCursor, http.StatusBadRequest, "cursor must be what the last answer gave"},
+		{queue.ErrPauses, http.StatusBadRequest, "Give a kind, or a lane, of at most 256 printable characters, or neither for everything; at most 1000 pauses"},
 		{queue.ErrFull, http.StatusTooManyRequests, ""},
 		{queue.ErrDeadFull, http.StatusTooManyRequests, ""},
 		{queue.ErrNoMemory, http.StatusTooManyRequests, "Redis is out of memory; wait until workers have caught up, or raise its maxmemory"},

@@ -202,7 +202,9 @@ func jobOperations(types schemas) map[string]operation {
 			result: schema{"anyOf": []schema{pageOf([]queue.DeadLetter{}), types.of(queue.Causes{})}}},
 		"POST /dead/retry": {summary: "Send dead jobs again: those of some ids, or all that a cause, a secret or an age means",
 			body: retryBody{}, result: schema{"anyOf": []schema{countSchema("retried"), types.of(queue.Retried{})}}},
-		"DELETE /dead": {summary: "Remove dead jobs for good", body: idsView{}, result: countSchema("removed")},
+		"DELETE /dead":       {summary: "Remove dead jobs for good", body: idsView{}, result: countSchema("removed")},
+		"POST /queue/pause":  {summary: "Hold back all jobs, those of a kind, or those of a lane; running ones finish", body: pauseBody{}, result: pausedView{}},
+		"POST /queue/resume": {summary: "End a pause; others stay", body: pauseBody{}, result: pausedView{}},
 		"POST /parked/release": {summary: "Try the jobs again that wait for a secret",
 			body: objectSchema("secret", textSchema(), "version?", schema{"type": "integer"}), result: countSchema("released")},
 	}

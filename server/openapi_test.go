@@ -76,6 +76,7 @@ func story() []drive {
 		{op: "DELETE /action/{id}", path: "/action/{action}"},
 
 		{op: "POST /jobs", body: goodJob, keep: "job"}, {op: "GET /jobs"}, {op: "GET /jobs/{id}", path: "/jobs/{job}"}, {op: "DELETE /jobs/{id}", path: "/jobs/{job}"},
+		{op: "POST /queue/pause", body: `{"kind":"email-smtp"}`}, {op: "POST /queue/resume", body: `{"kind":"email-smtp"}`},
 		{op: "GET /queue"}, {op: "GET /parked"}, {op: "POST /parked/release", body: `{"secret":"{secret}"}`},
 		{op: "GET /dead"}, {op: "POST /dead/retry", body: `{"ids":["x"]}`}, {op: "DELETE /dead", body: `{"ids":["x"]}`},
 		{op: "GET /dead", path: "/dead?group=cause", twice: true}, {op: "GET /parked", path: "/parked?group=cause", twice: true},

@@ -60,6 +60,8 @@ func routes() []route {
 		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},
 
 		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
+		{post, "/queue/pause", isAdmin, smallBody, quick, (*API).pauseQueue},
+		{post, "/queue/resume", isAdmin, smallBody, quick, (*API).resumeQueue},
 		{get, "/parked", canWatch, noBody, bulk, (*API).listParked},
 		{post, "/parked/release", isAdmin, noBody, bulk, (*API).releaseParked},
 		{get, "/dead", canWatch, noBody, bulk, (*API).listDead},

@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sealpost/sealpost/queue"
 )
 
 func (a *app) parkedCommand() *cobra.Command {
@@ -227,6 +229,7 @@ func (a *app) queueCommand() *cobra.Command {
 			var stats struct {
 				Jobs   map[string]int64   `json:"jobs"`
 				Oldest map[string]float64 `json:"oldest_seconds"`
+				Paused []queue.Pause      `json:"paused"`
 			}
 			if err := c.call(cmd.Context(), http.MethodGet, "/queue", nil, &stats); err != nil {
 				return err
@@ -239,9 +242,12 @@ func (a *app) queueCommand() *cobra.Command {
 				}
 				rows = append(rows, []string{state, strconv.FormatInt(stats.Jobs[state], 10), oldest})
 			}
-			return a.printTable([]string{"STATE", "JOBS", "OLDEST"}, rows)
+			if err := a.printTable([]string{"STATE", "JOBS", "OLDEST"}, rows); err != nil {
+				return err
+			}
+			return a.printPaused(stats.Paused)
 		},
 	}
 	settingFlags(cmd, clientSettings()...)
-	return group("queue", "Look at the queue", cmd)
+	return group("queue", "Look at the queue, pause and resume it", cmd, a.pauseCommand("pause"), a.pauseCommand("resume"))
 }
