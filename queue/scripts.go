@@ -34,6 +34,7 @@ var (
 	scriptGate    = loadScript("gate")
 	scriptHighest = loadScript("highest")
 	scriptPause   = loadScript("pause")
+	scriptCheck   = loadScript("check")
 )
 
 // script is one Lua script: common.lua and its own file.

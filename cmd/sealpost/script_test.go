@@ -194,6 +194,7 @@ func varying() []struct {
 		{regexp.MustCompile(`"ca_sha256": "[0-9a-f]{64}"`), `"ca_sha256": "HASH"`},
 		{regexp.MustCompile(`"value_length": [1-9]\d*`), `"value_length": NUMBER`},
 		{regexp.MustCompile(`"(worker|name)": "[^"]*-\d+-[0-9a-f]{8}[^"]*"`), `"$1": "WORKER"`},
+		{regexp.MustCompile(`check value [0-9a-f]{8}`), "check value HASH"},
 		{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
 		{regexp.MustCompile(`"(smtp_port|server_port|port)": "?\d+"?`), `"$1": PORT`},
 	}
