@@ -59,6 +59,7 @@ func routes() []route {
 
 		{get, "/am/explain", canWatch, noBody, quick, (*API).explainAccess},
 
+		{get, "/deliveries", canWatch, noBody, bulk, (*API).listDeliveries},
 		{get, "/queue", canWatch, noBody, quick, (*API).queueStats},
 		{post, "/queue/pause", isAdmin, smallBody, quick, (*API).pauseQueue},
 		{post, "/queue/resume", isAdmin, smallBody, quick, (*API).resumeQueue},

@@ -133,7 +133,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "YAML file with settings; SEALPOST_* variables and flags win over it")
 	root.AddCommand(a.serveCommand(), a.devCommand(), a.initCommand(), a.tokenCommand(),
 		a.analysisCommand(), a.policyCommand(), a.envCommand(), a.runCommand(), a.actionCommand(),
-		a.secretCommand(), a.jobCommand(), a.parkedCommand(), a.deadCommand(), a.queueCommand(),
+		a.secretCommand(), a.jobCommand(), a.parkedCommand(), a.deadCommand(), a.queueCommand(), a.deliveriesCommand(),
 		a.doctorCommand(), a.fsckCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand())
 	return root
 }
