@@ -274,7 +274,7 @@ func (c *Client) deadSince(until int64) pager {
 			by.Max = strconv.FormatInt(until, 10)
 		}
 		for {
-			members, err := c.rdb.ZRangeByScoreWithScores(ctx, c.parts[p].dead(), &by).Result()
+			members, err := c.rdb.ZRangeByScoreWithScores(ctx, c.all(ctx)[p].dead(), &by).Result()
 			if err != nil || len(members) == 0 {
 				return nil, "", err
 			}

@@ -82,7 +82,7 @@ func findingText(word string) string {
 func Check(ctx context.Context, rdb redis.UniversalClient, o CheckOptions) (Report, error) {
 	c := checker{rdb: rdb, o: o, report: Report{Findings: []Finding{}, Found: map[string]Counted{}}}
 	client := NewClient(rdb, ClientOptions{Prefix: o.Prefix, Partitions: o.Partitions})
-	for p, k := range client.parts {
+	for p, k := range client.all(ctx) {
 		last, err := client.delivered(ctx, p)
 		if err != nil {
 			return c.report, fmt.Errorf("check queue: %w", err)

@@ -166,7 +166,7 @@ func (w *logWalk) oldest() int64 {
 // run fills found until it holds enough, and leaves the cursor where it stopped.
 func (w *logWalk) run(ctx context.Context) error {
 	minutes := int64(deliveryCall)
-	for ; w.part < len(w.client.parts); w.part, w.minute, w.scan, w.skip = w.part+1, w.newest, 0, 0 {
+	for ; w.part < len(w.client.all(ctx)); w.part, w.minute, w.scan, w.skip = w.part+1, w.newest, 0, 0 {
 		for oldest := w.oldest(); w.minute >= oldest; {
 			span := min(w.minute-oldest+1, deliveryMinutes)
 			there, err := w.exist(ctx, span)
@@ -194,7 +194,7 @@ func (w *logWalk) run(ctx context.Context) error {
 
 // exist returns which of the span minutes up to w.minute have a log, the newest first.
 func (w *logWalk) exist(ctx context.Context, span int64) ([]int64, error) {
-	k := w.client.parts[w.part]
+	k := w.client.all(ctx)[w.part]
 	pipe := w.client.rdb.Pipeline()
 	asked := make([]*redis.IntCmd, span)
 	for i := range asked {
@@ -215,7 +215,7 @@ func (w *logWalk) exist(ctx context.Context, span int64) ([]int64, error) {
 // read goes on in the hash of w.minute. full means that the page is complete.
 func (w *logWalk) read(ctx context.Context) (full bool, err error) {
 	for {
-		pairs, next, err := w.client.rdb.HScan(ctx, w.client.parts[w.part].log(w.minute), w.scan, "", deliveryScan).Result()
+		pairs, next, err := w.client.rdb.HScan(ctx, w.client.all(ctx)[w.part].log(w.minute), w.scan, "", deliveryScan).Result()
 		if err != nil {
 			return false, err
 		}
