@@ -246,6 +246,6 @@ func (p *Pool) watchPauses(ctx context.Context) {
 		}
 		failures = 0
 		p.pauses.take(list)
-		wait(ctx, jittered(pauseRefresh))
+		wait(ctx, jittered(p.each(pauseRefresh)))
 	}
 }
