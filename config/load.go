@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
@@ -138,7 +139,7 @@ func (l *loader) environ(environ []string) {
 // and those that Kubernetes sets in every pod when a Service is called sealpost
 // or sealpost-something (SEALPOST_PORT=tcp://10.0.0.1:8080 and so on).
 func foreign(name, value string) bool {
-	if strings.HasPrefix(name, prefix+"TEST_") {
+	if strings.HasPrefix(name, prefix+"TEST_") || name == crashpoint.Variable {
 		return true
 	}
 	if strings.HasSuffix(name, "_SERVICE_HOST") || strings.Contains(name, "_SERVICE_PORT") {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // errPerhapsSent is what Begin returns when an earlier claim of a job with
@@ -90,6 +92,7 @@ func (c *claim) token() string {
 
 // beginStep is Claim.Begin: see there.
 func (c *claim) beginStep(ctx context.Context) error {
+	crashpoint.Point("begin-before")
 	if c.lost.Load() {
 		return ErrLeaseLost
 	}
@@ -97,6 +100,7 @@ func (c *claim) beginStep(ctx context.Context) error {
 	age := c.pool.elapsed() - time.Duration(c.renewed.Load())
 	if !marks && age < c.pool.cfg.Lease/3 {
 		c.began.Store(true)
+		crashpoint.Point("begin-after")
 		return nil
 	}
 	token := ""
@@ -104,11 +108,13 @@ func (c *claim) beginStep(ctx context.Context) error {
 		token = c.token()
 	}
 	at := c.pool.elapsed()
+	crashpoint.Point("mark-before")
 	codes, err := scriptRenew.Run(ctx, c.pool.rdb, c.part.keys.with(), c.pool.consumer, c.eid, c.Job.JID, token).Int64Slice()
 	if err != nil || len(codes) != 1 {
 		c.pool.trouble("renew", err)
 		return &HandbackError{Err: fmt.Errorf("renew lease: %w", err)}
 	}
+	crashpoint.Point("mark-after")
 	switch codes[0] {
 	case renewLost:
 		c.lost.Store(true)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // DefaultQueueMax is how many jobs may be ready and running in one partition.
@@ -169,7 +171,9 @@ func (b *batch) send(ctx context.Context) error {
 			calls = append(calls, &g.call)
 		}
 	}
+	crashpoint.Point("enqueue-before")
 	runCalls(ctx, b.client.rdb, calls)
+	crashpoint.Point("enqueue-after")
 	var errs []error
 	for _, g := range b.groups {
 		if g != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 const (
@@ -107,6 +109,7 @@ func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	if p.foreign || p.hot && len(p.pool.partitions()) > 1 {
 		block = -1
 	}
+	crashpoint.Point("read-before")
 	streams, err := p.pool.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: group, Consumer: p.pool.consumer, Streams: []string{p.keys.jobs(), ">"}, Count: int64(n), Block: block,
 	}).Result()
@@ -116,6 +119,7 @@ func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	crashpoint.Point("read-after")
 	var entries []entry
 	for _, s := range streams {
 		for _, m := range s.Messages {
@@ -141,11 +145,13 @@ func (p *partition) ensureGroup(ctx context.Context) {
 func (p *partition) takeOver(ctx context.Context, n int) ([]entry, error) {
 	lease := p.pool.cfg.Lease.Milliseconds()
 	args := []any{p.pool.consumer, lease, n, p.cursor, MaxCrashes}
+	crashpoint.Point("reclaim-before")
 	reply, err := scriptReclaim.Run(ctx, p.pool.rdb, p.keys.with(), args...).Slice()
 	if err != nil {
 		p.pool.trouble("reclaim", err)
 		return nil, err
 	}
+	crashpoint.Point("reclaim-after")
 	const parts = 3
 	if len(reply) < parts {
 		return nil, fmt.Errorf("reclaim: answer of %d parts", len(reply))
@@ -205,6 +211,7 @@ func (p *partition) start(entries []entry, at time.Duration) {
 		claims[i] = newClaim(p, e, at)
 	}
 	p.held.add(claims)
+	crashpoint.Point("claimed")
 	now := time.Now()
 	for _, c := range claims {
 		p.pool.route(c, now)

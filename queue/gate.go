@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // The gate keeps all processes from trying a credential that was refused: each
@@ -169,10 +171,12 @@ func (g *gate) ask(ctx context.Context, c Credential, now time.Time) (forbids *r
 
 // refuse closes the gate of a credential.
 func (g *gate) refuse(ctx context.Context, c Credential, code, text string) error {
+	crashpoint.Point("gate-before")
 	asOf, reply, err := g.call(ctx, "refuse", c.field(), gatePause.Milliseconds(), gateLongest.Milliseconds(), clip(code), clip(text))
 	if err != nil || len(reply) == 0 {
 		return err
 	}
+	crashpoint.Point("gate-after")
 	r, err := parseRefusal(reply[0], asOf)
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // unparkPage is how many jobs one script call takes out of a parked set: a
@@ -186,7 +188,9 @@ func (c *Client) unpark(ctx context.Context, k keys, name string) (int, error) {
 	released := 0
 	for {
 		page := max(min(left, unparkPage), 1) // at least 1: an empty set leaves the list of sets
+		crashpoint.Point("unpark-before")
 		n, err := scriptUnpark.Run(ctx, c.rdb, k.with(k.parked(name)), name, page, 1).Int()
+		crashpoint.Point("unpark-after")
 		if err != nil {
 			return released, err
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // Defaults and bounds of a [PoolConfig].
@@ -244,6 +246,7 @@ func (p *Pool) drain(abort context.CancelCauseFunc) bool {
 func (p *Pool) reapSelf(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	crashpoint.Point("reap-before")
 	for _, part := range p.partitions() {
 		if err := scriptReap.Run(ctx, p.rdb, part.keys.with(), p.consumer).Err(); err != nil {
 			p.trouble("reap", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 const (
@@ -54,7 +56,9 @@ func (p *Pool) promote(ctx context.Context) error {
 			calls[i] = &call{script: scriptPromote, keys: part.keys.with(), args: []any{promotePage}}
 		}
 		before := time.Now()
+		crashpoint.Point("promote-before")
 		runCalls(ctx, p.rdb, calls)
+		crashpoint.Point("promote-after")
 		var more []*partition
 		for i, c := range calls {
 			reply, err := c.cmd.Int64Slice()
@@ -187,6 +191,7 @@ func (p *Pool) renew(ctx context.Context, part *partition, claims []*claim) {
 		args = append(args, c.eid, c.Job.JID, "")
 	}
 	at := p.elapsed()
+	crashpoint.Point("renew-before")
 	codes, err := scriptRenew.Run(ctx, p.rdb, part.keys.with(), args...).Int64Slice()
 	if err != nil {
 		if ctx.Err() == nil {
@@ -194,6 +199,7 @@ func (p *Pool) renew(ctx context.Context, part *partition, claims []*claim) {
 		}
 		return
 	}
+	crashpoint.Point("renew-after")
 	for i, c := range claims {
 		if i < len(codes) && codes[i] == renewLost {
 			c.lost.Store(true)

@@ -173,12 +173,16 @@ func (s *settler) flush(ctx context.Context, batch []*claim) {
 		g.keys = append(g.keys, g.logs...)
 		calls[i] = &g.call
 	}
+	for _, g := range groups {
+		g.before()
+	}
 	runCalls(ctx, s.pool.rdb, calls)
 	for _, g := range groups {
 		if err := g.cmd.Err(); err != nil && err != redis.Nil {
 			s.postpone(g, err)
 			continue
 		}
+		g.after()
 		s.pause = 0
 		g.part.held.remove(g.claims)
 		kept := 0

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // errPanic stands for a panic of a handler. Its value is not kept: it may hold
@@ -51,6 +53,7 @@ func (p *Pool) toLane(c *claim, now time.Time) {
 	if p.heldBack(c) {
 		return
 	}
+	crashpoint.Point("prepared")
 	switch verdict, after := p.lanes.admit(c, now); verdict {
 	case laneStart:
 		p.work <- c // never blocks: it has room for every slot
@@ -96,8 +99,10 @@ func (p *Pool) do(c *claim) *claim {
 	if p.heldBack(c) || p.gated(c) {
 		return p.leave(c, endUntried, 0)
 	}
+	crashpoint.Point("do-before")
 	start := time.Now()
 	reply, err := p.attempt(c)
+	crashpoint.Point("do-after")
 	took := time.Since(start)
 	next := p.leave(c, endingOf(&reply, err), took)
 	p.tellGate(c, &reply, err)
@@ -332,6 +337,7 @@ func (p *Pool) release(c *claim) {
 // hand gives the outcome to the settler and frees the slot; when Redis takes
 // no outcomes, the slot is free when it has taken this one.
 func (p *Pool) hand(c *claim) {
+	crashpoint.Point("handed")
 	c.slot = p.settler.stuck.Load()
 	free := !c.slot
 	p.settler.put(c)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 //go:embed scripts/init.lua
@@ -171,10 +173,12 @@ func (s *Store) commit(ctx context.Context, m Manifest, cur *record, d *draft) (
 		args = append(args, d.stagedArgs()...)
 	}
 	args = append(args, after.Version, seal, NewRevisionID(), AuditMax)
+	crashpoint.Point("put-before")
 	written, err := script.Run(ctx, s.rdb, ks, append(args, d.entry.Fields()...)...).Int()
 	if err != nil {
 		return false, fmt.Errorf("write secret: %w", err)
 	}
+	crashpoint.Point("put-after")
 	if written == 1 {
 		s.cache.raiseSet(after.Version)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 const (
@@ -76,9 +78,11 @@ func (s *Store) changed(ctx context.Context, ref Ref) {
 	s.mu.Lock()
 	hooks := s.hooks
 	s.mu.Unlock()
+	crashpoint.Point("hooks-before")
 	for _, hook := range hooks {
 		hook(ctx, ref)
 	}
+	crashpoint.Point("hooks-after")
 }
 
 // pause waits a random time up to limit, so that writers of several processes

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wneessen/go-mail/smtp"
 
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -65,6 +66,7 @@ func (c *conn) transact(ctx context.Context, begin func(context.Context) error, 
 	if err := begin(ctx); err != nil {
 		return delivery{}, c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
 	}
+	crashpoint.Point("mail-before")
 	c.sc.SkipSMTPUTF8(!l.utf8) // a server further on may lack it
 	f := c.command(ctx, stageMail, func() error { return c.sc.Mail(c.path(l.from, wireSize(l.raw))) })
 	if f != nil {
@@ -75,6 +77,7 @@ func (c *conn) transact(ctx context.Context, begin func(context.Context) error, 
 	if f != nil {
 		return delivery{}, c.ready(f)
 	}
+	crashpoint.Point("rcpt-after")
 	if worst := d.worst(l.whole); worst != nil && (l.whole || len(d.taken) == 0) {
 		return d, c.ready(worst)
 	}
@@ -149,12 +152,14 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 	if f != nil {
 		return "", f
 	}
+	crashpoint.Point("data-after")
 	if err := begin(ctx); err != nil {
 		return "", c.cut(ctx, stageData, fmt.Errorf("%w: %w", errClaim, err))
 	}
-	if _, err := w.Write(raw); err != nil {
+	if err := inHalves(w, raw); err != nil {
 		return "", c.cut(ctx, stageData, err)
 	}
+	crashpoint.Point("dot-before")
 	c.raw.grant(replyBudget)
 	if err := w.Close(); err != nil && !taken(err) {
 		f := c.fail(ctx, stageDot, err)
@@ -163,11 +168,24 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 		}
 		return "", f
 	}
+	crashpoint.Point("dot-after")
 	if closer, ok := w.(*smtp.DataCloser); ok {
 		_, words := splitStatus(closer.ServerResponse())
 		return redact.Clean(words, c.hide...), nil
 	}
 	return "", nil
+}
+
+// inHalves writes a text. Between its halves the server has a part of it, and
+// no dot yet.
+func inHalves(w io.Writer, raw []byte) error {
+	half := len(raw) / 2
+	if _, err := w.Write(raw[:half]); err != nil {
+		return err
+	}
+	crashpoint.Point("text-between")
+	_, err := w.Write(raw[half:])
+	return err
 }
 
 // taken reports whether the reply to a text is a yes other than 250, which

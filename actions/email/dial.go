@@ -15,6 +15,7 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -138,6 +139,7 @@ func (d *dialing) connect(ctx context.Context) error {
 		return err
 	}
 	d.raw = &budgetConn{Conn: c}
+	crashpoint.Point("dial-after")
 	return nil
 }
 
@@ -197,7 +199,9 @@ func (d *dialing) authenticate(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return authError(d.sc.Auth(auth))
+	err = authError(d.sc.Auth(auth))
+	crashpoint.Point("auth-after")
+	return err
 }
 
 // authError tells replies and broken lines from a login that went astray: the

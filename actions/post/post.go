@@ -20,6 +20,7 @@ import (
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/actions/webclient"
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -131,9 +132,11 @@ func (w *work) try(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	if err != nil {
 		return in.outcome(unusable(err.Error()))
 	}
+	crashpoint.Point("post-before")
 	resp, err := w.action.client.Do(ctx, c.Begin, webclient.Request{
 		Method: http.MethodPost, URL: w.plan.url, Header: header, Body: w.plan.body,
 	})
+	crashpoint.Point("post-after")
 	if err != nil {
 		return in.outcome(judgeFailure(err))
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sealpost/sealpost/access/child"
+	"github.com/sealpost/sealpost/crashpoint"
 )
 
 // inherited are the variables of this process that scripts get. Everything else
@@ -56,7 +57,9 @@ func (s *start) child(ctx context.Context, id string) result {
 	command := child.Command{
 		Path: path, Dir: filepath.Dir(path), Vars: vars, Stdout: out.streams[0], Stderr: out.streams[1], Timeout: a.config.Timeout,
 	}
+	crashpoint.Point("script-start")
 	end, err := command.Run(ctx)
+	crashpoint.Point("script-end")
 	wait := consoleWait
 	if ctx.Err() != nil {
 		wait /= 8 // the process is about to stop

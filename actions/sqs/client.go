@@ -19,6 +19,7 @@ import (
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/netguard"
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -158,7 +159,9 @@ func (c *client) send(ctx context.Context, batch []*entry) ([]result, bool) {
 		in.Entries = append(in.Entries, e.request(i))
 	}
 	var p progress
+	crashpoint.Point("sqs-before")
 	out, err := c.api.SendMessageBatch(p.trace(ctx), in)
+	crashpoint.Point("sqs-after")
 	if err != nil {
 		results := make([]result, len(batch))
 		f := c.judge(err, &p)

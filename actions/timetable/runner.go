@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -251,7 +252,9 @@ func (r *Runner) fire(ctx context.Context, now time.Time, batch []firing) error 
 			jobs = append(jobs, f.job(due))
 		}
 	}
+	crashpoint.Point("fire-before")
 	receipts, failure := r.queue.Enqueue(ctx, jobs...)
+	crashpoint.Point("fire-after")
 	if len(receipts) != len(jobs) {
 		return fmt.Errorf("enqueue due times: %w", failure)
 	}
@@ -285,6 +288,7 @@ func (r *Runner) fire(ctx context.Context, now time.Time, batch []firing) error 
 func (r *Runner) advance(ctx context.Context, steps []secrets.CursorStep, stepped []firing, fired int) error {
 	skipped := 0
 	moved, err := r.store.Advance(ctx, steps...)
+	crashpoint.Point("cursor-after")
 	if err == nil {
 		for i, f := range stepped {
 			f.next = f.plan.Next(steps[i].To.At)

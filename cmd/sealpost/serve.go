@@ -24,6 +24,7 @@ import (
 	"github.com/sealpost/sealpost/actions/netguard"
 	"github.com/sealpost/sealpost/actions/script"
 	"github.com/sealpost/sealpost/config"
+	"github.com/sealpost/sealpost/crashpoint"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/server"
@@ -45,6 +46,9 @@ func (a *app) serveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.load(cmd)
 			if err != nil {
+				return err
+			}
+			if err := crashpoint.Arm(a.getenv(crashpoint.Variable)); err != nil {
 				return err
 			}
 			if err := secrets.HardenProcess(); err != nil {

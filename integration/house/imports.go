@@ -21,7 +21,8 @@ type layer struct {
 // know each other. First match wins.
 func layers() []layer {
 	return []layer{
-		{"cmd/sealpost", 5},
+		{"cmd/sealpost", 6},
+		{"drill", 5},
 		{"server/...", 4},
 		{"actions/builtin", 4},
 		{"access", 3},
@@ -36,14 +37,15 @@ func layers() []layer {
 		{"config", 1},
 		{"queue", 0},
 		{"queue/model", 0},     // knows nothing of the queue
+		{"crashpoint", -1},     // places where tests kill a process
 		{"secrets/redact", -1}, // the type that never prints; everybody has values
 		{"secrets", 0},
 		{"queue/queuetest", 1},
 		{"queue/spool", 1},
 		{"secrets/secretstest", 1},
 		{"access/accesstest", 4},
-		{"examples/...", 6},
-		{"integration/...", 6},
+		{"examples/...", 7},
+		{"integration/...", 7},
 	}
 }
 
