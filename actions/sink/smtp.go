@@ -29,6 +29,13 @@ type SMTPConfig struct {
 	// OnMessage is called after each message that was kept, from the goroutine of
 	// its connection; nil means nobody is told.
 	OnMessage func(Message)
+	// Choose is asked at each stage where no fault of [SMTP.Inject] is due; from and
+	// to are those of the envelope as far as it is known. nil means no faults. It
+	// is called from many goroutines.
+	Choose func(stage, from string, to []string) (Fault, bool)
+	// OnEnd is told of the end of each connection by the client's address; nil
+	// means nobody is told.
+	OnEnd func(remote string, at time.Time)
 }
 
 // SMTP is a mail server that delivers nothing: it takes what an authenticated
@@ -225,7 +232,8 @@ func (l *faultyListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		l.sink.conns.Add(1)
-		f, ok := l.sink.faults.take("connect", "")
+		c = &countedConn{Conn: c, sink: l.sink}
+		f, ok := l.sink.due("connect", "", "")
 		if !ok {
 			return c, nil
 		}
@@ -237,6 +245,31 @@ func (l *faultyListener) Accept() (net.Conn, error) {
 			}
 		})
 	}
+}
+
+// countedConn tells of its end, once.
+type countedConn struct {
+	net.Conn
+	sink *SMTP
+	once sync.Once
+}
+
+// Close ends the connection.
+func (c *countedConn) Close() error {
+	c.once.Do(func() {
+		if c.sink.cfg.OnEnd != nil {
+			c.sink.cfg.OnEnd(c.RemoteAddr().String(), time.Now())
+		}
+	})
+	return c.Conn.Close()
+}
+
+// due returns the fault for a stage: one that was injected, or else a chosen one.
+func (s *SMTP) due(stage, from string, to ...string) (Fault, bool) {
+	if f, ok := s.faults.take(stage, to...); ok || s.cfg.Choose == nil {
+		return f, ok
+	}
+	return s.cfg.Choose(stage, from, to)
 }
 
 // wait holds an exchange for as long as the fault says.
@@ -260,6 +293,8 @@ type Message struct {
 	From      string // of the envelope
 	To        []string
 	UTF8      bool   // MAIL asked for SMTPUTF8
+	Remote    string // address of the client
+	Spoilt    bool   // a fault kept it and cut or refused all the same
 	Raw       []byte // headers and body as they came, CRLF at line ends
 }
 

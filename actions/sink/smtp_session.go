@@ -121,7 +121,7 @@ func (s *SMTP) newSession(c *smtp.Conn) (smtp.Session, error) {
 
 // fault applies the fault that is due, if one is, and returns its reply.
 func (se *session) fault(stage string, recipients ...string) error {
-	f, ok := se.sink.faults.take(stage, recipients...)
+	f, ok := se.sink.due(stage, se.from, recipients...)
 	if !ok {
 		return nil
 	}
@@ -207,9 +207,11 @@ func (se *session) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	m := Message{At: time.Now(), MessageID: messageID(raw), From: se.from, To: se.to, UTF8: se.utf8, Raw: raw}
-	if f, ok := se.sink.faults.take("dot", se.to...); ok {
+	m := Message{At: time.Now(), MessageID: messageID(raw), From: se.from, To: se.to, UTF8: se.utf8, Raw: raw,
+		Remote: se.conn.Conn().RemoteAddr().String()}
+	if f, ok := se.sink.due("dot", se.from, se.to...); ok {
 		if f.Keep {
+			m.Spoilt = f.Cut || f.Code/100 > 2
 			se.sink.take(m)
 		}
 		if err := se.apply(f); err != nil || f.Keep {

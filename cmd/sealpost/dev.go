@@ -151,7 +151,7 @@ func (d *dev) run(ctx context.Context, start time.Time, once bool) error {
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.process.run(ctx) })
-	group.Go(func() error { d.keepTime(ctx); return nil })
+	group.Go(func() error { keepTime(ctx, d.redis); return nil })
 	group.Go(func() error {
 		err := d.show(ctx, start)
 		if ctx.Err() != nil {
@@ -169,11 +169,11 @@ func (d *dev) run(ctx context.Context, start time.Time, once bool) error {
 
 // keepTime makes keys of the in-memory Redis expire, which it does not do by
 // itself.
-func (d *dev) keepTime(ctx context.Context) {
+func keepTime(ctx context.Context, memory *miniredis.Miniredis) {
 	last := time.Now()
 	for pause(ctx, devTick) == nil {
 		now := time.Now()
-		d.redis.FastForward(now.Sub(last))
+		memory.FastForward(now.Sub(last))
 		last = now
 	}
 }

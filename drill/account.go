@@ -1,0 +1,98 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sealpost/sealpost/queue"
+)
+
+// account compares both sides of the ledger, and asks the queue about each job
+// that did not arrive, or arrived again.
+func (r *run) account(ctx context.Context) (Result, error) {
+	if r.server != nil && !r.server.proc.running() { // stopped between a kill and a start
+		if err := r.server.start(); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := r.buried(ctx); err != nil {
+		return Result{}, err
+	}
+	p := r.ledger.progress()
+	result := Result{Causes: map[string]int{}, Faults: r.mischief.counts(), Accepted: p.Accepted, Kills: p.Kills,
+		RedisKills: p.RedisKills, Refused: r.sink.Counts().Refusals, Parked: r.parked, Seed: r.Seed}
+	r.ledger.count(&result)
+	for _, job := range r.ledger.missing() {
+		s, err := r.queue.Show(ctx, idOf(job))
+		switch {
+		case errors.Is(err, queue.ErrNotFound):
+			result.Lost++
+		case err != nil:
+			return result, err
+		case s.State == queue.Dead || s.State == queue.Ready || s.State == queue.Running || s.State == queue.Delayed || s.State == queue.Parked:
+			result.Left++
+		default:
+			result.Lost++ // it counts as done, and nobody has it
+		}
+	}
+	for _, job := range r.ledger.repeated() {
+		s, err := r.queue.Show(ctx, idOf(job))
+		if err != nil && !errors.Is(err, queue.ErrNotFound) {
+			return result, err
+		}
+		for _, cause := range r.ledger.causes(job, s, lease) {
+			result.Duplicated++
+			result.Causes[cause]++
+			if cause == causeNothing {
+				result.Unexplained++
+			}
+		}
+	}
+	return result, nil
+}
+
+// count fills in what the ledger alone knows.
+func (l *ledger) count(result *Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	result.Unexplained = l.strange
+	for job := range l.arrivals {
+		if job < l.asked && !l.accepted[job] { // the run was stopped before the queue had answered
+			l.accepted[job] = true
+			result.Accepted++
+		}
+		if l.accepted[job] {
+			result.Delivered++
+		} else {
+			result.Unexplained += len(l.arrivals[job])
+		}
+	}
+	for job := range l.accepted {
+		if l.dead[job] && len(l.arrivals[job]) == 0 {
+			result.Dead++
+		}
+	}
+}
+
+// buried notes the jobs that ended as dead letters.
+func (r *run) buried(ctx context.Context) error {
+	for cursor := ""; ; {
+		letters, next, err := r.queue.DeadList(ctx, queue.MaxBatch, cursor)
+		if err != nil {
+			return err
+		}
+		for _, letter := range letters {
+			job, err := strconv.Atoi(strings.TrimPrefix(letter.ID, "drill-"))
+			if err != nil {
+				return fmt.Errorf("a dead letter of no job of this run: %s", letter.ID)
+			}
+			r.ledger.bury(job)
+		}
+		if cursor = next; cursor == "" {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package drill
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sealpost/sealpost/actions/sink"
+	"github.com/sealpost/sealpost/queue"
+)
+
+// Causes of a duplicate.
+const (
+	causeReply   = "reply lost: the mail server took it and cut the line or refused"
+	causeWorker  = "worker killed between the server's yes and its record"
+	causeRedis   = "redis killed before the record was taken"
+	causeLease   = "lease lost: another worker had the job by then"
+	causeNothing = "unexplained"
+)
+
+// Times within which two clocks and two goroutines see one thing.
+const (
+	seenLate = 300 * time.Millisecond // the end of a connection after its process was killed
+	skew     = 750 * time.Millisecond // between a record's times (Redis' clock, as a worker knows it) and ours
+)
+
+// receipt is one arrival of a job's mail.
+type receipt struct {
+	at     time.Time
+	remote string // of the connection
+	spoilt bool   // the sink cut or refused after it took the mail
+}
+
+// span is when something was killed: from before the signal until it was gone.
+type span struct{ from, to time.Time }
+
+// near reports whether t is in the span, or up to late after it.
+func (s span) near(t time.Time, late time.Duration) bool {
+	return !t.Before(s.from) && !t.After(s.to.Add(late))
+}
+
+// ledger is both sides of the account, and what was done in between. Any
+// goroutine may use it.
+type ledger struct {
+	mu       sync.Mutex
+	asked    int // jobs below it were sent, perhaps in vain
+	accepted map[int]bool
+	arrivals map[int][]receipt
+	dead     map[int]bool
+	strange  int                    // mails of no job
+	ends     map[string][]time.Time // of connections, by the client's address
+	workers  []span
+	redis    []span
+	total    int
+}
+
+func newLedger() *ledger {
+	return &ledger{accepted: map[int]bool{}, arrivals: map[int][]receipt{}, dead: map[int]bool{}, ends: map[string][]time.Time{}}
+}
+
+// ask notes that all jobs below last are being sent.
+func (l *ledger) ask(last int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = last
+}
+
+// accept notes a job that the queue has taken.
+func (l *ledger) accept(job int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.accepted[job] = true
+}
+
+// arrived notes a mail at the sink.
+func (l *ledger) arrived(m sink.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total++
+	job, ok := jobOf(m.From)
+	if !ok {
+		l.strange++
+		return
+	}
+	l.arrivals[job] = append(l.arrivals[job], receipt{m.At, m.Remote, m.Spoilt})
+}
+
+// ended notes the end of a connection.
+func (l *ledger) ended(remote string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends[remote] = append(l.ends[remote], at)
+}
+
+// bury notes a dead letter.
+func (l *ledger) bury(job int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead[job] = true
+}
+
+// killed notes the kill of a worker, or of Redis.
+func (l *ledger) killed(redis bool, from, to time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if redis {
+		l.redis = append(l.redis, span{from, to})
+	} else {
+		l.workers = append(l.workers, span{from, to})
+	}
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Accepted, Delivered int // jobs
+	Arrivals            int // mails, copies counted
+	Kills, RedisKills   int
+	Seconds             float64
+}
+
+func (l *ledger) progress() Progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Progress{Accepted: len(l.accepted), Delivered: len(l.arrivals), Arrivals: l.total, Kills: len(l.workers), RedisKills: len(l.redis)}
+}
+
+// missing returns the accepted jobs that have neither arrived nor died, in order.
+func (l *ledger) missing() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var jobs []int
+	for job := range l.accepted {
+		if len(l.arrivals[job]) == 0 && !l.dead[job] {
+			jobs = append(jobs, job)
+		}
+	}
+	slices.Sort(jobs)
+	return jobs
+}
+
+// repeated returns the jobs that arrived more than once, in order.
+func (l *ledger) repeated() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var jobs []int
+	for job, list := range l.arrivals {
+		if len(list) > 1 {
+			jobs = append(jobs, job)
+		}
+	}
+	slices.Sort(jobs)
+	return jobs
+}
+
+// causes names why a job arrived again: one cause for each arrival but one. lease
+// is how long a claim outlives its worker.
+func (l *ledger) causes(job int, s queue.Status, lease time.Duration) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := slices.Clone(l.arrivals[job])
+	slices.SortFunc(list, func(a, b receipt) int { return a.at.Compare(b.at) })
+	records := match(list, s.Attempts)
+	free := one(list, records)
+	var found []string
+	for i, r := range list {
+		if i != free {
+			found = append(found, l.cause(r, records[i], s, lease))
+		}
+	}
+	return found
+}
+
+// cause is the evidence why the arrival r was not the last word on its job.
+func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease time.Duration) string {
+	switch {
+	case r.spoilt:
+		return causeReply // by the sink's own log
+	case record == nil && l.endedByKill(r):
+		return causeWorker // no record, and the connection died with a worker
+	case record == nil && slices.ContainsFunc(l.redis, func(k span) bool {
+		return k.near(r.at, lease+seenLate) || k.from.After(r.at) && k.from.Sub(r.at) < seenLate
+	}):
+		return causeRedis
+	case s.Crashes > 0:
+		return causeLease // the queue counts each claim that was taken from a worker
+	}
+	return causeNothing
+}
+
+// endedByKill reports whether the connection of r ended when a worker was killed.
+func (l *ledger) endedByKill(r receipt) bool {
+	for _, end := range l.ends[r.remote] {
+		if end.Before(r.at) {
+			continue // of an earlier connection with the same port
+		}
+		return slices.ContainsFunc(l.workers, func(k span) bool { return k.near(end, seenLate) })
+	}
+	return false
+}
+
+// match returns for each arrival the record of its attempt, nil for one whose
+// attempt left no record. A record belongs to one arrival: the nearest.
+func match(list []receipt, attempts []queue.Attempt) []*queue.Attempt {
+	type pair struct {
+		arrival, record int
+		apart           time.Duration
+	}
+	var pairs []pair
+	for i, r := range list {
+		for j, a := range attempts {
+			from, to := a.At, a.At.Add(time.Duration(a.DurationMS)*time.Millisecond)
+			if apart := max(from.Sub(r.at), r.at.Sub(to), 0); apart <= skew && a.Certainty != queue.Rejected {
+				pairs = append(pairs, pair{i, j, apart})
+			}
+		}
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(a.apart, b.apart) })
+	found := make([]*queue.Attempt, len(list))
+	used := map[int]bool{}
+	for _, p := range pairs {
+		if found[p.arrival] == nil && !used[p.record] {
+			found[p.arrival], used[p.record] = &attempts[p.record], true
+		}
+	}
+	return found
+}
+
+// one picks the arrival that had to be: the last that was recorded as accepted,
+// or else the last.
+func one(list []receipt, records []*queue.Attempt) int {
+	for i := len(list) - 1; i >= 0; i-- {
+		if records[i] != nil && records[i].Certainty == queue.Accepted {
+			return i
+		}
+	}
+	return len(list) - 1
+}

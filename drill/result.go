@@ -1,0 +1,45 @@
+package drill
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Result is what a run has found. Its JSON is part of the public contract.
+type Result struct {
+	Accepted    int `json:"accepted"`    // jobs that the queue has taken
+	Delivered   int `json:"delivered"`   // jobs whose mail arrived at least once
+	Dead        int `json:"dead"`        // did not arrive, but are kept as dead letters with a reason
+	Left        int `json:"left"`        // did not arrive and are still in the queue: the run was too short
+	Lost        int `json:"lost"`        // did not arrive and are in no place
+	Duplicated  int `json:"duplicated"`  // arrivals after the first of a job
+	Unexplained int `json:"unexplained"` // of these, without evidence of a cause; and mails of no job
+
+	Causes map[string]int `json:"causes"` // duplicates by cause
+	Faults map[string]int `json:"faults"` // what the mail server did wrong
+	Kills  int            `json:"kills"`  // of workers
+
+	RedisKills int     `json:"redis_kills"`
+	Refused    int64   `json:"refused_logins"` // while the password was wrong, and by faults
+	Parked     int64   `json:"parked"`         // most jobs seen waiting for the password
+	Seconds    float64 `json:"seconds"`
+	Seed       uint64  `json:"seed"`
+}
+
+// Err is nil if nothing was lost and each duplicate has a cause.
+func (r Result) Err() error {
+	var errs []error
+	if r.Lost > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d accepted jobs are lost", r.Lost, r.Accepted))
+	}
+	if r.Unexplained > 0 {
+		errs = append(errs, fmt.Errorf("%d duplicates have no cause", r.Unexplained))
+	}
+	return errors.Join(errs...)
+}
+
+// String is the result in one line.
+func (r Result) String() string {
+	return fmt.Sprintf("accepted %d, delivered %d, dead %d, left %d, lost %d, duplicated %d, unexplained %d, kills %d, redis kills %d, %.1f s",
+		r.Accepted, r.Delivered, r.Dead, r.Left, r.Lost, r.Duplicated, r.Unexplained, r.Kills, r.RedisKills, r.Seconds)
+}

@@ -1,0 +1,256 @@
+package drill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
+	"github.com/sealpost/sealpost/secrets/redact"
+)
+
+const (
+	user      = "drill"
+	secretKey = "DRILL"
+	batch     = 50                     // jobs of an enqueue
+	backlog   = 2000                   // most jobs that wait: what is queued must end within the limit
+	look      = 200 * time.Millisecond // between looks at the queue
+	again     = 50 * time.Millisecond  // between tries while Redis is away
+	wrongFor  = 3 * time.Second        // how long the password is wrong
+)
+
+// password is the n-th password of the sink. It opens nothing else.
+func password(n int) string { return "drill-pa55word-" + strconv.Itoa(n) }
+
+// putLogin stores the login to the sink, again and again while Redis is away.
+func (r *run) putLogin(ctx context.Context, pass string) error {
+	host, port, err := net.SplitHostPort(r.sink.Addr())
+	if err != nil {
+		return fmt.Errorf("address of the mail sink: %w", err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return fmt.Errorf("address of the mail sink: %w", err)
+	}
+	value, err := json.Marshal(map[string]any{"smtp_server": host, "smtp_port": number, "username": user,
+		"password": pass, "ca_pem": r.sink.CAPEM()})
+	if err != nil {
+		return fmt.Errorf("encode the login: %w", err)
+	}
+	return insist(ctx, func() error {
+		_, _, err := r.store.Put(ctx, "drill", secrets.PutRequest{Key: secretKey, Value: redact.New(string(value))})
+		return err
+	})
+}
+
+// insist calls do until it works or ctx ends.
+func insist(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if pause(ctx, again) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for d, or returns why ctx ended before.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// work sends, kills and waits for the end: all jobs ended, the limit, or ctx.
+func (r *run) work(ctx context.Context) error {
+	if r.Limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.Limit)
+		defer cancel()
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	sent := make(chan struct{})
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { defer close(sent); return r.send(ctx) })
+	group.Go(func() error { return r.killWorkers(ctx) })
+	if r.server != nil && !r.Quiet {
+		group.Go(func() error { return r.killRedis(ctx) })
+	}
+	if !r.Quiet {
+		group.Go(func() error { return r.rotate(ctx) })
+	}
+	group.Go(func() error {
+		defer stop()
+		return r.watch(ctx, sent)
+	})
+	return group.Wait()
+}
+
+// past reports whether this part of the limit is over.
+func (r *run) past(share float64) bool {
+	return r.Limit > 0 && time.Since(r.began) > time.Duration(share*float64(r.Limit))
+}
+
+// send enqueues the jobs. A batch whose answer did not come is sent again: its
+// jobs have ids, so each is accepted once.
+func (r *run) send(ctx context.Context) error {
+	for first := 0; (r.Jobs == 0 || first < r.Jobs) && !r.past(sendShare); {
+		if p := r.ledger.progress(); p.Accepted-p.Delivered > backlog {
+			if pause(ctx, again) != nil {
+				return nil
+			}
+			continue
+		}
+		last := first + batch
+		if r.Jobs > 0 {
+			last = min(last, r.Jobs)
+		}
+		var jobs []json.RawMessage
+		for n := first; n < last; n++ {
+			jobs = append(jobs, fmt.Appendf(nil, `{"id":%q,"action":{"type":"email-smtp","smtp_secret":%q,"from":%q,`+
+				`"to":"box@drill.test","subject":"drill %d","message":"body of %d"}}`, idOf(n), secretKey, senderOf(n), n, n))
+		}
+		r.ledger.ask(last)
+		var receipts []queue.Receipt
+		err := insist(ctx, func() (err error) {
+			receipts, err = r.queue.Enqueue(ctx, jobs...)
+			if bad, ok := errors.AsType[*queue.InvalidJobError](err); ok {
+				return bad
+			}
+			return err
+		})
+		for i, receipt := range receipts {
+			if receipt.ID != "" {
+				r.ledger.accept(first + i)
+			}
+		}
+		if err != nil {
+			return nil // ctx has ended
+		}
+		first = last
+	}
+	return nil
+}
+
+func idOf(job int) string { return "drill-" + strconv.Itoa(job) }
+
+// killWorkers kills a random worker at each interval and starts another.
+func (r *run) killWorkers(ctx context.Context) error {
+	for pause(ctx, r.WorkerEach) == nil {
+		for _, w := range r.workers {
+			if !w.running() {
+				return fmt.Errorf("a worker ended by itself:\n%s", w.tail())
+			}
+		}
+		if r.past(killShare) {
+			continue
+		}
+		i := r.random.IntN(len(r.workers))
+		from := time.Now()
+		if err := r.workers[i].kill(); err != nil {
+			return err
+		}
+		r.ledger.killed(false, from, time.Now())
+		w, err := r.worker()
+		if err != nil {
+			return err
+		}
+		r.workers[i] = w
+	}
+	return nil
+}
+
+// killRedis kills redis-server at each interval and starts it again.
+func (r *run) killRedis(ctx context.Context) error {
+	for pause(ctx, r.RedisEach) == nil {
+		if r.past(killShare) {
+			return nil
+		}
+		from := time.Now()
+		if err := r.server.close(); err != nil {
+			return err
+		}
+		if err := r.server.start(); err != nil {
+			return err
+		}
+		r.ledger.killed(true, from, time.Now())
+	}
+	return nil
+}
+
+// rotate changes the password at the server in the middle of the run. The first
+// new one that is stored is wrong.
+func (r *run) rotate(ctx context.Context) error {
+	for !r.past(sendShare/2) && (r.Jobs == 0 || r.ledger.progress().Delivered < r.Jobs/2) {
+		if pause(ctx, look) != nil {
+			return nil
+		}
+	}
+	r.sink.SetLogin(user, password(2))
+	if r.putLogin(ctx, password(3)) != nil {
+		return nil // ctx has ended
+	}
+	for end := time.Now().Add(wrongFor); time.Now().Before(end); {
+		if s, err := r.queue.Stats(ctx); err == nil {
+			r.parked = max(r.parked, s.Jobs[queue.Parked])
+		}
+		if pause(ctx, look) != nil {
+			break
+		}
+	}
+	// A run that is stopped now need not be left with the wrong one: it ends.
+	_ = r.putLogin(ctx, password(2))
+	return nil
+}
+
+// watch returns when all that was sent has ended, and tells of the progress.
+func (r *run) watch(ctx context.Context, sent <-chan struct{}) error {
+	quiet, sending := 0, true
+	last, since := 0, time.Now()
+	for pause(ctx, look) == nil {
+		p := r.ledger.progress()
+		p.Seconds = time.Since(r.began).Seconds()
+		r.Progress(p)
+		if p.Arrivals != last {
+			last, since = p.Arrivals, time.Now()
+		}
+		if time.Since(since) > patience {
+			return fmt.Errorf("no mail for %v: given up", patience)
+		}
+		select {
+		case <-sent:
+			sending = false
+		default:
+		}
+		// Twice, since a job can be on its way from one state to another while they
+		// are counted.
+		if quiet++; sending || !r.empty(ctx) {
+			quiet = 0
+		}
+		if quiet == 2 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// empty reports whether no job is left in the queue.
+func (r *run) empty(ctx context.Context) bool {
+	s, err := r.queue.Stats(ctx)
+	return err == nil && s.Jobs[queue.Ready]+s.Jobs[queue.Running]+s.Jobs[queue.Delayed]+s.Jobs[queue.Parked] == 0
+}
