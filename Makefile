@@ -11,7 +11,7 @@ TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
 .PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
-	bench bench-check model sim chaos chaos-long failover failover-short install-test-deps clean
+	bench bench-check model sim chaos chaos-long crashpoints failover failover-short install-test-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,11 +82,15 @@ SIMHOURS ?= 87600
 sim: ## years of fake time: pools, faults, restarts, rotations: SIMSEED, SIMHOURS
 	$(GO) test -count=1 -timeout 8h -v -run TestSimulatedWorlds ./queue -sim.seed $(SIMSEED) -sim.hours $(SIMHOURS)
 
-chaos: ## two workers, one killed each second, 10,000 jobs: nothing may be lost
+chaos: ## 10,000 jobs, 30 % faults, kills of workers and redis-server: nothing lost, each duplicate has a cause
 	$(GO) run ./integration/cmd/chaos
 
-chaos-long: ## the same with 300,000 jobs and four workers
-	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4
+chaos-long: ## the same with 100,000 jobs; then 300,000 and only workers killed
+	$(GO) run ./integration/cmd/chaos -jobs 100000
+	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4 -quiet-server
+
+crashpoints: ## kill -9 at each named place of the program, at other passes and in other seeds: ROUNDS=10
+	SEALPOST_TEST_CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -timeout 2h -run TestKilledAtEachPlace ./integration
 
 failover-short: ## 2 kills of the primary under load, by sentinels and in a cluster, on an idle machine
 	SEALPOST_TEST_ALONE=yes $(GO) test -count=1 -run Failovers -v ./integration/failover

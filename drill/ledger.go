@@ -50,13 +50,14 @@ type ledger struct {
 	dead     map[int]bool
 	strange  int                    // mails of no job
 	ends     map[string][]time.Time // of connections, by the client's address
+	last     map[string]time.Time   // mail of a connection
 	workers  []span
 	redis    []span
 	total    int
 }
 
 func newLedger() *ledger {
-	return &ledger{accepted: map[int]bool{}, arrivals: map[int][]receipt{}, dead: map[int]bool{}, ends: map[string][]time.Time{}}
+	return &ledger{accepted: map[int]bool{}, arrivals: map[int][]receipt{}, dead: map[int]bool{}, ends: map[string][]time.Time{}, last: map[string]time.Time{}}
 }
 
 // ask notes that all jobs below last are being sent.
@@ -83,6 +84,7 @@ func (l *ledger) arrived(m sink.Message) {
 		l.strange++
 		return
 	}
+	l.last[m.Remote] = m.At
 	l.arrivals[job] = append(l.arrivals[job], receipt{m.At, m.Remote, m.Spoilt})
 }
 
@@ -165,25 +167,25 @@ func (l *ledger) causes(job int, s queue.Status, lease time.Duration) []string {
 	var found []string
 	for i, r := range list {
 		if i != free {
-			found = append(found, l.cause(r, records[i], s, lease))
+			found = append(found, l.cause(r, records[i], s, lease, apart(list, i)))
 		}
 	}
 	return found
 }
 
 // cause is the evidence why the arrival r was not the last word on its job.
-func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease time.Duration) string {
+func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease, apart time.Duration) string {
 	switch {
 	case r.spoilt:
 		return causeReply // by the sink's own log
-	case record == nil && l.endedByKill(r):
+	case record == nil && (l.endedByKill(r) || s.Crashes > 0 && l.cutOff(r, lease)):
 		return causeWorker // no record, and the connection died with a worker
 	case record == nil && slices.ContainsFunc(l.redis, func(k span) bool {
 		return k.near(r.at, lease+seenLate) || k.from.After(r.at) && k.from.Sub(r.at) < seenLate
 	}):
 		return causeRedis
-	case s.Crashes > 0:
-		return causeLease // the queue counts each claim that was taken from a worker
+	case s.Crashes > 0 && apart >= lease*2/3:
+		return causeLease // the queue counts each claim that was taken from a worker, after its lease
 	}
 	return causeNothing
 }
@@ -197,6 +199,29 @@ func (l *ledger) endedByKill(r receipt) bool {
 		return slices.ContainsFunc(l.workers, func(k span) bool { return k.near(end, seenLate) })
 	}
 	return false
+}
+
+// cutOff reports whether r was the last mail of its connection and a worker was
+// killed around it or before its claim could be taken over. The sink reads what
+// is left of a dead worker's line when it gets to it.
+func (l *ledger) cutOff(r receipt, lease time.Duration) bool {
+	if l.last[r.remote].After(r.at) {
+		return false
+	}
+	return slices.ContainsFunc(l.workers, func(k span) bool {
+		return k.to.After(r.at.Add(-time.Second)) && k.from.Before(r.at.Add(lease))
+	})
+}
+
+// apart is the time between the i-th arrival and the nearest other one.
+func apart(list []receipt, i int) time.Duration {
+	nearest := time.Duration(1<<63 - 1)
+	for j, r := range list {
+		if j != i {
+			nearest = min(nearest, r.at.Sub(list[i].at).Abs())
+		}
+	}
+	return nearest
 }
 
 // match returns for each arrival the record of its attempt, nil for one whose

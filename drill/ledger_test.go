@@ -48,6 +48,16 @@ func TestEachDuplicateNeedsEvidence(t *testing.T) {
 			l.killed(true, at(2), at(2.2))
 		}, queue.Status{}, causeNothing},
 		{"the queue counts a lost lease", arrival(10, "a", false), nil, queue.Status{Crashes: 1}, causeLease},
+		{"the queue counts a lost lease, but too little time has passed", arrival(17, "a", false), nil, queue.Status{Crashes: 1}, causeNothing},
+		{"the sink read the rest of a dead worker's line late", arrival(10, "a", false), func(l *ledger) {
+			l.killed(false, at(9.4), at(9.5))
+			l.ended("a", at(10.1))
+		}, queue.Status{Crashes: 1}, causeWorker},
+		{"the connection had other mails after it", arrival(17, "a", false), func(l *ledger) {
+			l.killed(false, at(16.4), at(16.5))
+			l.ended("a", at(17.1))
+			l.arrived(sink.Message{At: at(17.05), From: senderOf(8), Remote: "a"})
+		}, queue.Status{Crashes: 1}, causeNothing},
 		{"nothing at all", arrival(10, "a", false), nil, queue.Status{}, causeNothing},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// apart gives the child a process group of its own, and has the kernel kill it
+// detach gives the child a process group of its own, and has the kernel kill it
 // when this process is gone.
-func apart(cmd *exec.Cmd) {
+func detach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,5 @@ package drill
 
 import "os/exec"
 
-// apart does nothing where processes have no such settings.
-func apart(*exec.Cmd) {}
+// detach does nothing where processes have no such settings.
+func detach(*exec.Cmd) {}

@@ -4,25 +4,27 @@ import (
 	"os"
 	"testing"
 
-	"github.com/sealpost/sealpost/integration/chaos"
+	"github.com/sealpost/sealpost/drill"
 	"github.com/sealpost/sealpost/integration/peers"
 )
 
-func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
+// chaosRun does a run and fails the test if a job is lost or a duplicate has no cause.
+func chaosRun(t *testing.T, c drill.Config) drill.Result {
+	t.Helper()
 	peers.NewRedis(t) // skips where there is none
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := chaos.Config{Binary: path, Dir: peers.Dir(t), Jobs: 10_000, Seed: 1, Logf: t.Logf}
+	c.Binary, c.Dir, c.Seed = path, peers.Dir(t), 1
 	if testing.Short() {
 		c.Jobs = 1000
 	}
 	if os.Getenv("SEALPOST_TEST_LONG") != "" {
 		c.Jobs = 100_000
 	}
-	got, err := chaos.Run(t.Context(), c)
-	t.Log(got)
+	got, err := drill.Run(t.Context(), c)
+	t.Log(got, got.Causes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,8 +37,26 @@ func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
 	if got.Kills == 0 {
 		t.Error("no worker was killed: the run showed nothing")
 	}
+	return got
+}
+
+func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
+	got := chaosRun(t, drill.Config{Jobs: 10_000, Quiet: true})
 	// A kill repeats at most what was in flight: a lane of 32 and its neighbours.
 	if limit := 64 * got.Kills; got.Duplicated > limit {
 		t.Errorf("%d mails came again after %d kills, want at most %d", got.Duplicated, got.Kills, limit)
+	}
+}
+
+func TestEachDuplicateHasACause(t *testing.T) {
+	got := chaosRun(t, drill.Config{Jobs: 4000})
+	if got.RedisKills == 0 || len(got.Faults) < 12 {
+		t.Errorf("redis-server was killed %d times, %d kinds of faults, want some and 12", got.RedisKills, len(got.Faults))
+	}
+	if got.Refused == 0 || got.Parked == 0 {
+		t.Errorf("%d refused logins, %d parked jobs: the password was never wrong", got.Refused, got.Parked)
+	}
+	if got.Duplicated == 0 {
+		t.Error("no duplicate at all: the sink cut no reply, the run showed nothing")
 	}
 }

@@ -1,8 +1,6 @@
-// Chaos kills workers while they send mail and says what was lost: one line,
-//
-//	accepted 10000, delivered 10000, dead 0, lost 0, duplicated 12, kills 9, 10.2 s
-//
-// and exit code 1 if that is not nothing. See package chaos for what it does.
+// Chaos breaks an installation while it sends mail and says what was lost: one
+// line, the causes of the duplicates, and exit code 1 if a job is lost or a
+// duplicate has no cause. See package drill for what it does.
 package main
 
 import (
@@ -13,10 +11,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
+	"time"
 
-	"github.com/sealpost/sealpost/integration/chaos"
+	"github.com/sealpost/sealpost/drill"
 	"github.com/sealpost/sealpost/integration/program"
 )
 
@@ -31,48 +28,51 @@ func main() {
 
 // run reads the flags, does one run and prints it.
 func run(ctx context.Context) (err error) {
-	var c chaos.Config
+	var c drill.Config
 	flag.IntVar(&c.Jobs, "jobs", 10_000, "mails to send")
 	flag.IntVar(&c.Workers, "workers", 2, "processes that work at once")
-	flag.DurationVar(&c.Interval, "interval", 0, "time between two kills (1s)")
-	flag.Uint64Var(&c.Seed, "seed", 1, "which workers are killed")
+	flag.DurationVar(&c.WorkerEach, "interval", 0, "time between two kills of workers (1s)")
+	flag.DurationVar(&c.RedisEach, "redis-interval", 0, "time between two kills of redis-server (5s)")
+	flag.BoolVar(&c.Quiet, "quiet-server", false, "kill only workers: no faults, no kills of redis-server, one password")
+	flag.Uint64Var(&c.Seed, "seed", 1, "which mails are spoilt and which workers are killed")
 	root := flag.String("root", ".", "the checkout to build")
 	asJSON := flag.Bool("json", false, "print JSON")
-	quiet := flag.Bool("quiet", false, "no line for each kill")
+	quiet := flag.Bool("quiet", false, "no progress")
 	flag.Parse()
 
 	if c.Dir, err = os.MkdirTemp("", "sealpost-chaos-*"); err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	if !*quiet {
-		c.Logf = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+		c.Progress = everySecond()
 	}
 	if c.Binary, err = program.Build(*root, c.Dir); err != nil {
 		return err
 	}
-	result, err := chaos.Run(ctx, c)
+	result, err := drill.Run(ctx, c)
 	if *asJSON {
 		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(result))
 	} else {
 		fmt.Println(result)
+		for cause, n := range result.Causes {
+			fmt.Printf("%8d  %s\n", n, cause)
+		}
 	}
 	if err = errors.Join(err, result.Err()); err != nil {
-		return fmt.Errorf("%w\nthe logs are in %s\n%s", err, c.Dir, lastLines(c.Dir))
+		return fmt.Errorf("%w\nthe logs are in %s", err, c.Dir)
 	}
 	return os.RemoveAll(c.Dir)
 }
 
-// lastLines is the end of each server's log.
-func lastLines(dir string) string {
-	names, _ := filepath.Glob(filepath.Join(dir, "serve-*.log")) // the pattern is good
-	var all strings.Builder
-	for _, name := range names[max(0, len(names)-3):] {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue // it is only a help
+// everySecond prints where a run is, once a second.
+func everySecond() func(drill.Progress) {
+	var last time.Time
+	return func(p drill.Progress) {
+		if time.Since(last) < time.Second {
+			return
 		}
-		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		fmt.Fprintf(&all, "%s:\n%s\n", filepath.Base(name), strings.Join(lines[max(0, len(lines)-5):], "\n"))
+		last = time.Now()
+		fmt.Fprintf(os.Stderr, "%4.0f s: %d accepted, %d delivered, %d mails; killed %d workers, %d redis-servers\n",
+			p.Seconds, p.Accepted, p.Delivered, p.Arrivals, p.Kills, p.RedisKills)
 	}
-	return all.String()
 }
