@@ -109,6 +109,22 @@ type Server struct {
 // not until it is ready. env adds to its environment: SEALPOST_LEASE=5s.
 // Commands go to the first server that has an API.
 func (s *Site) Serve(env ...string) (*Server, error) {
+	srv, err := s.Launch(env...)
+	if err != nil {
+		return nil, err
+	}
+	if err := peers.Wait(startLimit, "sealpost serve", srv.alive); err != nil {
+		return nil, fmt.Errorf("%w\n%s", errors.Join(err, srv.Kill()), srv.LogTail())
+	}
+	if s.API == "" && !slices.Contains(env, "SEALPOST_ROLES=worker") {
+		s.API = srv.API
+	}
+	return srv, nil
+}
+
+// Launch is Serve for a process that may end at any moment: it waits for
+// nothing, and no command goes there by itself.
+func (s *Site) Launch(env ...string) (*Server, error) {
 	addrs := [2]string{}
 	for i := range addrs {
 		port, err := queuetest.FreePort()
@@ -128,16 +144,7 @@ func (s *Site) Serve(env ...string) (*Server, error) {
 	s.served++
 	var err error
 	srv.Process, err = peers.StartProcess(cmd, filepath.Join(s.Dir, fmt.Sprintf("serve-%d.log", s.served)))
-	if err != nil {
-		return nil, err
-	}
-	if err := peers.Wait(startLimit, "sealpost serve", srv.alive); err != nil {
-		return nil, fmt.Errorf("%w\n%s", errors.Join(err, srv.Kill()), srv.LogTail())
-	}
-	if s.API == "" && !slices.Contains(env, "SEALPOST_ROLES=worker") {
-		s.API = srv.API
-	}
-	return srv, nil
+	return srv, err
 }
 
 // alive returns nil when the process answers; it gives up at once when it has
