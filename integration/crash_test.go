@@ -18,7 +18,7 @@ import (
 
 // TestKilledAtEachPlace does the same work once for each place of crashpoint:
 // one process is armed and kills itself there, another finishes. Nothing may be
-// lost, a kill repeats one job at most and the queue knows of it, and no key is
+// lost, a kill repeats two jobs at most and the queue knows of them, and no key is
 // left but those that are kept for a time.
 func TestKilledAtEachPlace(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv("SEALPOST_TEST_CRASH_ROUNDS"))
@@ -121,7 +121,7 @@ func (r *crashRun) first() {
 func (r *crashRun) until(gone func() bool, check func() error) bool {
 	r.t.Helper()
 	ended := false
-	err := peers.Wait(later, "the armed process", func() error {
+	err := peers.Wait(soon, "the armed process", func() error {
 		if ended = gone(); ended {
 			return nil
 		}
@@ -168,7 +168,7 @@ func (r *crashRun) second() {
 // must waits until check is nil.
 func (r *crashRun) must(what string, check func() error) {
 	r.t.Helper()
-	peers.Eventually(r.t, later, what, check)
+	peers.Eventually(r.t, soon, what, check)
 }
 
 // load sends the jobs, by ids: those that were accepted before are not again. A

@@ -122,11 +122,32 @@ func (r *crashRun) verify() {
 			r.t.Errorf("the mail of %s came %d times", due, n)
 		}
 	}
-	if extra > 1 {
-		r.t.Errorf("one kill made %d duplicates, want 1 at most: %v", extra, got)
+	// The one slot is free for the next job while the outcome of the last waits for
+	// up to 2 ms for company (queue/settle.go).
+	if extra > 2 {
+		r.t.Errorf("one kill made %d duplicates, want 2 at most: %v", extra, got)
 	}
 	r.contiguous()
-	r.clean(dead)
+	r.clean(dead + r.late())
+}
+
+// late counts the jobs of the stored action that came to a worker when it had
+// been stopped: they are rightly dead letters.
+func (r *crashRun) late() int64 {
+	if !r.timed() {
+		return 0
+	}
+	letters, _, err := r.queue.DeadList(r.t.Context(), queue.MaxBatch, "")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	n := int64(0)
+	for _, letter := range letters {
+		if strings.HasPrefix(letter.ID, "at:") {
+			n++
+		}
+	}
+	return n
 }
 
 // contiguous checks that no second between the first and the last is left out.
