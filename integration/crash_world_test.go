@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -125,6 +126,8 @@ func (w *crashWorld) choose(stage, from string, _ []string) (sink.Fault, bool) {
 	case stage == "mail" && name == "slow": // surely not sent, so that a drain releases it
 		_, before := w.stalled.LoadOrStore(tag, true)
 		return sink.Fault{Stage: stage, Stall: longest}, !before
+	case stage == "dot": // mails that take their time are settled one by one
+		return sink.Fault{Stage: stage, Stall: 20 * time.Millisecond}, true
 	}
 	return sink.Fault{}, false
 }
