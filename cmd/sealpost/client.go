@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,7 @@ type client struct {
 	base  string
 	token redact.String
 	http  *http.Client
-	said  string // beside the result of the last answer: a warning
+	said  atomic.Pointer[string] // beside the result of the last answer: a warning; nil before the first
 }
 
 // apiError is a refusal of the API.
@@ -91,7 +92,7 @@ func (c *client) call(ctx context.Context, method, path string, body, result any
 	if !envelope.Status {
 		return refusal(resp.StatusCode, envelope.Message)
 	}
-	c.said = envelope.Message
+	c.said.Store(&envelope.Message) // several goroutines may ask
 	if result == nil {
 		return nil
 	}

@@ -136,12 +136,12 @@ func putSecret(ctx context.Context, c *client, put putValue) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	said := c.said
+	said := c.said.Load()
 	var info secretInfo
 	if err := c.call(ctx, http.MethodGet, path, nil, &info); err != nil {
 		return "", err
 	}
-	c.said = said
+	c.said.Store(said)
 	return info.ID, nil
 }
 

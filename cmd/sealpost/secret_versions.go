@@ -13,8 +13,8 @@ import (
 
 // repeat shows on stderr what the API said beside the result.
 func (a *app) repeat(c *client) {
-	if c.said != "" {
-		fmt.Fprintln(a.stderr, c.said)
+	if said := c.said.Load(); said != nil && *said != "" {
+		fmt.Fprintln(a.stderr, *said)
 	}
 }
 
