@@ -19,6 +19,7 @@ type fileError struct {
 	text   string // names no path but the file's own
 }
 
+// Error says what is wrong with the file.
 func (e *fileError) Error() string { return e.text }
 
 func unusable(status, format string, args ...any) error {
