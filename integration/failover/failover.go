@@ -157,6 +157,7 @@ type run struct {
 	accepted map[string]bool
 	done     map[string]int
 	resent   int
+	refusal  error // why the last enqueue was not accepted
 }
 
 // work runs producers and a pool while primaries are killed, and then until the
@@ -183,7 +184,7 @@ func (r *run) work(ctx context.Context, g group) error {
 
 // round is one kill.
 func (r *run) round(ctx context.Context, g group, i int) error {
-	began := time.Now()
+	began, before := time.Now(), r.sizes()
 	kill := func() error {
 		rest(ctx, between)
 		began = time.Now()
@@ -198,9 +199,21 @@ func (r *run) round(ctx context.Context, g group, i int) error {
 		err = r.working(ctx, kill)
 	}
 	if err == nil {
-		r.Logf("failover %d of %d, %.1f s, %d jobs accepted", i+1, r.Failovers, time.Since(began).Seconds(), r.sizes())
+		now := r.sizes()
+		r.Logf("failover %d of %d, %.1f s, %d jobs accepted", i+1, r.Failovers, time.Since(began).Seconds(), now)
+		if now == before {
+			err = r.starved()
+		}
 	}
 	return err
+}
+
+// starved is the error of a round in which nothing was accepted: a run that goes on
+// like that would count failovers that nobody sees.
+func (r *run) starved() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Errorf("no job was accepted, the last for: %w", r.refusal)
 }
 
 // working runs a pool while do runs.
@@ -240,7 +253,7 @@ func (r *run) produce(ctx context.Context, client *queue.Client, p int) {
 				r.accept(id)
 				break
 			}
-			r.notAccepted()
+			r.notAccepted(err)
 			rest(ctx, again)
 		}
 		rest(ctx, pace)
@@ -253,10 +266,11 @@ func (r *run) accept(id string) {
 	r.accepted[id] = true
 }
 
-func (r *run) notAccepted() {
+func (r *run) notAccepted(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.resent++
+	r.refusal = err
 }
 
 func (r *run) sizes() int {

@@ -95,8 +95,12 @@ func until(what string, ok func() bool) error {
 }
 
 // Sentinel is a primary with a replica, and three sentinels that promote the
-// replica when the primary has been gone for a second: less, and a busy machine looks
-// like a dead one.
+// replica when the primary has been gone for two seconds. One second is too short on
+// any machine: a sentinel counts the silence of a server it has just learnt of from
+// then on, and first pings it after a second (SENTINEL_PING_PERIOD). So each switch made
+// the new primary look down at once, and it was failed over again; a replica that
+// lost its primary that way is shown as well only after two INFO of 10 s each, and one
+// that has been without a primary for ten times down-after is not promoted any more.
 type Sentinel struct {
 	Nodes []*Node
 	// Addrs are the sentinels.
@@ -157,7 +161,7 @@ func (s *Sentinel) startSentinel(dir string) error {
 	}
 	conf := filepath.Join(dir, "sentinel.conf")
 	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor %[3]s 127.0.0.1 %[4]s 2\n"+
-		"sentinel down-after-milliseconds %[3]s 1000\nsentinel failover-timeout %[3]s 2000\n", port, dir, sentinelMaster, s.Nodes[0].port)
+		"sentinel down-after-milliseconds %[3]s 2000\nsentinel failover-timeout %[3]s 4000\n", port, dir, sentinelMaster, s.Nodes[0].port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
@@ -33,14 +34,22 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&c.Least, "least", 0, "shortest lag of replication (200ms)")
 	flag.DurationVar(&c.Most, "most", 0, "longest lag of replication (500ms)")
 	quiet := flag.Bool("quiet", false, "no line for each failover")
+	kinds := flag.String("redis", "sentinel,cluster", "kinds of Redis")
+	levels := flag.String("level", "replica,memory", "levels of durability")
 	flag.Parse()
 	redis.SetLogger(&logging.VoidLogger{}) // each failover breaks all connections
 	if !*quiet {
 		c.Logf = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 	}
 	var errs []error
-	for _, c.Cluster = range []bool{false, true} {
-		for _, c.Level = range []queue.Durability{queue.Replica, queue.Memory} {
+	for kind := range strings.SplitSeq(*kinds, ",") {
+		if c.Cluster = kind == "cluster"; !c.Cluster && kind != "sentinel" {
+			return fmt.Errorf("-redis %s: want sentinel or cluster", kind)
+		}
+		for level := range strings.SplitSeq(*levels, ",") {
+			if c.Level = queue.Durability(level); c.Level != queue.Replica && c.Level != queue.Memory {
+				return fmt.Errorf("-level %s: want replica or memory", level)
+			}
 			errs = append(errs, one(ctx, c))
 		}
 	}
