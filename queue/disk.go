@@ -15,6 +15,11 @@ import (
 // change appendfsync under way, and a failover brings another node.
 const diskEach = 10 * time.Second
 
+// flushEach is the longest that a write waits for its flush with appendfsync
+// everysec: one second, until the server looks at its clock again (10 times a second),
+// and as much again for both. A Valkey 8 that was otherwise idle took up to 1.1 s.
+const flushEach = 1200 * time.Millisecond
+
 // disks remembers which nodes answer after their disk has the write.
 type disks struct {
 	mu    sync.Mutex
@@ -69,6 +74,8 @@ func (f diskFacts) waits() (bool, error) {
 		return false, fmt.Errorf("%w: level disk needs an append-only file: set appendonly yes and appendfsync always", ErrNoDurability)
 	case f.fsync == "always" && f.aof == "1":
 		return false, nil
+	case f.fsync == "no": // WAITAOF would wait for a flush that Redis never makes
+		return false, fmt.Errorf("%w: level disk needs appendfsync always, or everysec with Redis 7.2 (it is no)", ErrNoDurability)
 	case atLeast(f.version, 7, 2): // the first with WAITAOF
 		return true, nil
 	case f.fsync == "":

@@ -22,7 +22,8 @@ const (
 	Disk    Durability = "disk"    // and the disk of the primary
 )
 
-// DefaultAckTimeout is how long an enqueue waits for a replica or for the disk. A
+// DefaultAckTimeout is how long an enqueue waits for a replica or for the disk, the
+// latter beyond the second after which Redis flushes with appendfsync everysec. A
 // replica in the same building acknowledges in about a millisecond, a disk in
 // tens of them; what takes 200 ms is an outage or a line across an ocean.
 const DefaultAckTimeout = 200 * time.Millisecond
@@ -146,7 +147,7 @@ func (c *Client) sendTo(ctx context.Context, node *redis.Client, call *call) err
 		return err
 	}
 	if t := node.Options().ReadTimeout; t > 0 {
-		node = node.WithTimeout(t + c.opts.AckTimeout) // the wait must not count as a silent server
+		node = node.WithTimeout(t + c.opts.AckTimeout + flushEach) // the wait must not count as a silent server
 	}
 	conn := node.Conn()
 	defer conn.Close()
@@ -176,15 +177,14 @@ func (c *Client) sendTo(ctx context.Context, node *redis.Client, call *call) err
 // ackCommand is what waits for the level on this node; nil if the answer of the
 // enqueue itself comes late enough.
 func (c *Client) ackCommand(ctx context.Context, node *redis.Client) ([]any, error) {
-	ms := c.opts.AckTimeout.Milliseconds()
 	if c.opts.Durability == Replica {
-		return []any{"WAIT", 1, ms}, nil
+		return []any{"WAIT", 1, c.opts.AckTimeout.Milliseconds()}, nil
 	}
 	aof, err := c.disks.waits(ctx, node)
 	if err != nil || !aof {
 		return nil, err
 	}
-	return []any{"WAITAOF", 1, 0, ms}, nil
+	return []any{"WAITAOF", 1, 0, (c.opts.AckTimeout + flushEach).Milliseconds()}, nil
 }
 
 // acknowledged reads the answer of WAIT (replicas) or WAITAOF (own disk, replicas).

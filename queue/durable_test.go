@@ -154,6 +154,9 @@ func TestDiskLevelOnRedis7NeedsAppendfsyncAlways(t *testing.T) {
 	ctx := context.Background()
 	server := queuetest.NewServer(t) // with appendfsync always
 	rdb := dial(t, server.Addr())
+	if rdb.Do(ctx, "WAITAOF", 0, 0, 1).Err() == nil {
+		t.Skip("this server has WAITAOF")
+	}
 	client := queue.NewClient(rdb, queue.ClientOptions{Durability: queue.Disk})
 	if _, err := client.Enqueue(ctx, queuetest.Job(`"id":"a"`)); err != nil {
 		t.Fatalf("Enqueue: %v", err)
@@ -182,6 +185,49 @@ func TestDiskLevelOnRedis7NeedsAppendfsyncAlways(t *testing.T) {
 	}
 	if got := rdb.XLen(ctx, queue.StreamKey("", 0)).Val(); got != 1 {
 		t.Errorf("got %d jobs, want none more: nothing is enqueued that cannot be kept", got)
+	}
+}
+
+// Runs only with a server that has WAITAOF: SEALPOST_TEST_REDIS_SERVER names a
+// program, such as a valkey-server that was built from its source. A kill shows no
+// flush, for the kernel has what was written; that the wait ends with the flush, and
+// not before, shows in how long it takes.
+func TestDiskLevelWaitsForAFileThatIsFlushedEachSecond(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	server := queuetest.NewServer(t, "--appendfsync", "everysec")
+	rdb := dial(t, server.Addr())
+	if err := rdb.Do(ctx, "WAITAOF", 0, 0, 1).Err(); err != nil {
+		t.Skipf("no WAITAOF (%v): set %s to a Redis 7.2 or a Valkey", err, queuetest.ProgramEnv)
+	}
+	client := queue.NewClient(rdb, queue.ClientOptions{Durability: queue.Disk})
+	const jobs = 20 // at the tenth of a second at which the server looks at its clock: 2 s
+	start := time.Now()
+	for n := range jobs {
+		if _, err := client.Enqueue(ctx, queuetest.Job()); err != nil {
+			t.Fatalf("job %d, after %v: %v", n, time.Since(start), err)
+		}
+		acked, err := rdb.Do(ctx, "WAITAOF", 1, 0, 1).Int64Slice() // answers at once: nothing is left to flush
+		if err != nil || acked[0] != 1 {
+			t.Errorf("job %d counts as accepted and is not on disk: %v, %v", n, acked, err)
+		}
+	}
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("%d jobs one after the other took %v: nothing waits for a file that is flushed in the background", jobs, took)
+	}
+	server.Kill()
+	if err := server.Start(); err != nil {
+		t.Fatalf("start again: %v", err)
+	}
+	if got := rdb.XLen(ctx, queue.StreamKey("", 0)).Val(); got != jobs {
+		t.Errorf("got %d jobs after kill -9, want %d", got, jobs)
+	}
+	if err := rdb.ConfigSet(ctx, "appendfsync", "no").Err(); err != nil {
+		t.Fatalf("CONFIG SET: %v", err)
+	}
+	fresh := queue.NewClient(rdb, queue.ClientOptions{Durability: queue.Disk})
+	if _, err := fresh.Enqueue(ctx, queuetest.Job()); !errors.Is(err, queue.ErrNoDurability) {
+		t.Errorf("appendfsync no: got %v, want ErrNoDurability: Redis never says that it has flushed", err)
 	}
 }
 
@@ -221,8 +267,8 @@ func TestDiskLevelOnRedis72WaitsForTheFile(t *testing.T) {
 	if _, err := client.Enqueue(ctx, queuetest.Job(), queuetest.Job()); err != nil {
 		t.Fatalf("Enqueue: %v", err)
 	}
-	if len(asked) != 1 || strings.Join(asked[0], " ") != "1 0 200" {
-		t.Errorf("got WAITAOF %v, want one for the batch: 1 0 200", asked)
+	if len(asked) != 1 || strings.Join(asked[0], " ") != "1 0 1400" {
+		t.Errorf("got WAITAOF %v, want one for the batch: 1 0 1400", asked)
 	}
 	local = 0
 	if _, err := client.Enqueue(ctx, queuetest.Job(`"id":"a"`)); !errors.Is(err, queue.ErrNotOnDisk) || !strings.Contains(err.Error(), "(a)") {

@@ -25,6 +25,17 @@ import (
 // "127.0.0.1:6379". Without it tests start a redis-server of their own.
 const Env = "SEALPOST_TEST_REDIS"
 
+// ProgramEnv names the variable that holds the server program that tests start:
+// a Valkey, or a Redis of another version. Without it, it is redis-server.
+const ProgramEnv = "SEALPOST_TEST_REDIS_SERVER"
+
+func program() string {
+	if name := os.Getenv(ProgramEnv); name != "" {
+		return name
+	}
+	return "redis-server"
+}
+
 // startTime is how long a redis-server may take to answer.
 const startTime = 10 * time.Second
 
@@ -68,7 +79,7 @@ func Redis(t testing.TB) (redis.UniversalClient, string) {
 // need skips the test if no redis-server can be started.
 func need(t testing.TB) {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
+	if _, err := exec.LookPath(program()); err != nil {
 		t.Skipf("no redis-server on this machine and %s is not set: not tested against a real Redis", Env)
 	}
 }
@@ -120,13 +131,13 @@ func (s *Server) Start() error {
 	}
 	// The shell kills the server when the pipe closes, which also happens when
 	// the test binary dies without a cleanup.
-	script := `redis-server "$@" & pid=$!; read gone; kill -9 $pid; wait $pid`
+	script := `"$PROGRAM" "$@" & pid=$!; read gone; kill -9 $pid; wait $pid`
 	if s.sweep {
 		script += `; rm -rf "$DIR"`
 	}
 	args := append([]string{"-c", script, "sh", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir}, s.args...)
 	s.cmd = exec.Command("sh", args...)
-	s.cmd.Env = append(os.Environ(), "DIR="+s.dir)
+	s.cmd.Env = append(os.Environ(), "DIR="+s.dir, "PROGRAM="+program())
 	life, err := s.cmd.StdinPipe()
 	if err != nil {
 		return err
