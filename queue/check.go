@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -14,6 +15,9 @@ import (
 const (
 	checkPage   = 100  // jobs that one script call looks at: a script blocks its Redis
 	maxFindings = 1000 // told one by one; the others are counted
+	scanPage    = 500  // keys of all kinds that one SCAN looks at
+	// maxPrimaries is how many primaries the manual of Redis Cluster allows.
+	maxPrimaries = 1000
 )
 
 // CheckOptions say how to [Check].
@@ -21,6 +25,10 @@ type CheckOptions struct {
 	Prefix     string // first part of every key; "" means DefaultPrefix
 	Partitions int    // 0 means 1
 	Repair     bool   // mend what can be mended without a person; false changes nothing
+	// LogRetention is that of the workers: how long a job that has ended can be
+	// told from one that was lost. 0 means DefaultLogRetention; below 0 there is no
+	// log, and ids are not checked.
+	LogRetention time.Duration
 	// Looked is told how much was looked at so far, after each page; it may be
 	// nil, and may wait to go easy on Redis. Its error ends the check.
 	Looked func(n int64) error
@@ -71,6 +79,7 @@ func findingText(word string) string {
 		"parks-left":   "an empty parked set in the list; mending takes it off",
 		"moved-left":   "tells where an entry went that is gone; mending forgets it",
 		"cancel-left":  "a cancellation of a job that is not in the stream; mending forgets it",
+		"dedup-lost":   "its id is taken, and of the job nothing is left, nor a record of what became of it: ask its producer; a dead letter that took its workers along and was removed looks like this too",
 		"mark-left":    "the mark of a step of a job that is not in the stream; mending forgets it",
 	}[word]
 }
@@ -91,7 +100,23 @@ func Check(ctx context.Context, rdb redis.UniversalClient, o CheckOptions) (Repo
 			return c.report, fmt.Errorf("check queue: %w", err)
 		}
 	}
+	if o.LogRetention >= 0 {
+		if err := client.dedupKeys(ctx, func(k keys, page []string) error { return c.ids(ctx, k, page) }); err != nil {
+			return c.report, fmt.Errorf("check queue: ids: %w", err)
+		}
+	}
 	return c.report, nil
+}
+
+// ids checks a page of the ids of producers.
+func (c *checker) ids(ctx context.Context, k keys, page []string) error {
+	kept := c.o.LogRetention
+	if kept == 0 {
+		kept = DefaultLogRetention
+	}
+	args := []any{"dedup", "", checkPage, 0, k.parkedPrefix(), k.logPrefix(), kept.Milliseconds(), len(k.dedupPrefix())}
+	_, err := c.page(ctx, k, k.with(page...), args)
+	return err
 }
 
 // checker is one run of Check.
@@ -138,31 +163,39 @@ func (c *checker) place(ctx context.Context, k keys, what, set, last string) err
 	}
 	for cursor := ""; ; {
 		args := []any{what, cursor, checkPage, mend, k.parkedPrefix(), last}
-		reply, err := scriptCheck.Run(ctx, c.rdb, k.with(set), args...).Slice()
+		next, err := c.page(ctx, k, k.with(set), args)
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		const head, each = 2, 3
-		if len(reply) < head || (len(reply)-head)%each != 0 {
-			return errors.New("answer of another form")
-		}
-		looked, _ := reply[1].(int64)
-		c.report.Looked += looked
-		for i := head; i < len(reply); i += each {
-			word, _ := reply[i].(string)
-			id, _ := reply[i+1].(string)
-			mended, _ := reply[i+2].(int64)
-			c.found(k.partition, word, id, mended == 1)
-		}
-		if c.o.Looked != nil {
-			if err := c.o.Looked(c.report.Looked); err != nil {
-				return err
-			}
-		}
-		if cursor, _ = reply[0].(string); cursor == "" {
+		if cursor = next; cursor == "" {
 			return nil
 		}
 	}
+}
+
+// page is one call of the script. It returns where the next one goes on.
+func (c *checker) page(ctx context.Context, k keys, names []string, args []any) (next string, err error) {
+	reply, err := scriptCheck.Run(ctx, c.rdb, names, args...).Slice()
+	if err != nil {
+		return "", err
+	}
+	const head, each = 2, 3
+	if len(reply) < head || (len(reply)-head)%each != 0 {
+		return "", errors.New("answer of another form")
+	}
+	looked, _ := reply[1].(int64)
+	c.report.Looked += looked
+	for i := head; i < len(reply); i += each {
+		word, _ := reply[i].(string)
+		id, _ := reply[i+1].(string)
+		mended, _ := reply[i+2].(int64)
+		c.found(k.partition, word, id, mended == 1)
+	}
+	next, _ = reply[0].(string)
+	if c.o.Looked == nil {
+		return next, nil
+	}
+	return next, c.o.Looked(c.report.Looked)
 }
 
 func (c *checker) found(p int, word, id string, mended bool) {
@@ -183,9 +216,17 @@ func (c *checker) found(p int, word, id string, mended bool) {
 
 // String is one line for a log: each word and how often it was found.
 func (r Report) String() string {
-	var words []string
-	for _, word := range slices.Sorted(maps.Keys(r.Found)) {
-		words = append(words, fmt.Sprintf("%s %d", word, r.Found[word].Found))
+	found := map[string]int64{}
+	for word, n := range r.Found {
+		found[word] = n.Found
 	}
-	return strings.Join(words, ", ")
+	return words(found)
+}
+
+func words(found map[string]int64) string {
+	var list []string
+	for _, word := range slices.Sorted(maps.Keys(found)) {
+		list = append(list, fmt.Sprintf("%s %d", word, found[word]))
+	}
+	return strings.Join(list, ", ")
 }

@@ -8,11 +8,18 @@ func LookOften(cfg PoolConfig) PoolConfig {
 	return cfg
 }
 
+// AuditOften makes a pool check the queue all the time.
+func AuditOften(cfg PoolConfig) PoolConfig {
+	cfg.auditLook, cfg.auditEach, cfg.auditRest = 20*time.Millisecond, 50*time.Millisecond, 1
+	return cfg
+}
+
 // Moves are the scripts, by name, for tests that make moves one by one.
 var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,
 	"release": scriptRelease, "promote": scriptPromote, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
 	"cancel": scriptCancel, "requeue": scriptRequeue, "remove": scriptRemove, "unpark": scriptUnpark, "version": scriptVersion,
+	"audit": scriptAudit,
 }
 
 // PlaceKeys are KEYS[1..9] of every script in partition 0.

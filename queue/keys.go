@@ -3,6 +3,7 @@ package queue
 import (
 	"hash/fnv"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -84,11 +85,42 @@ func (k keys) parkedPrefix() string { return k.base + "parked:" }
 func (k keys) parked(name string) string { return k.parkedPrefix() + name }
 
 // dedup is a string: "<jid> <enqueued ms>" of the producer's id.
-func (k keys) dedup(id string) string { return k.base + "dedup:" + id }
+func (k keys) dedup(id string) string { return k.dedupPrefix() + id }
+
+// dedupInfix is what follows the hash tag of a dedup key.
+const dedupInfix = ":dedup:"
+
+// dedupPrefix is what every dedup key of the partition begins with.
+func (k keys) dedupPrefix() string { return strings.TrimSuffix(k.base, ":") + dedupInfix }
+
+// anyDedup is a pattern of the dedup keys of all partitions.
+func (k keys) anyDedup() string {
+	before, _, _ := strings.Cut(k.base, "{")
+	var escaped strings.Builder
+	for _, b := range []byte(before) {
+		if strings.IndexByte(`*?[]\^`, b) >= 0 {
+			escaped.WriteByte('\\')
+		}
+		escaped.WriteByte(b)
+	}
+	return escaped.String() + "{q*}:dedup:*"
+}
+
+// partitionOf returns the partition of a key that anyDedup has found.
+func (k keys) partitionOf(key string) (int, bool) {
+	before, _, _ := strings.Cut(k.base, "{")
+	rest, found := strings.CutPrefix(key, before+"{q")
+	number, rest, closed := strings.Cut(rest, "}")
+	p, err := strconv.Atoi(number)
+	return p, found && closed && err == nil && p >= 0 && strings.HasPrefix(rest, dedupInfix)
+}
 
 // log is a hash: "<jid>/<n>" -> record of an attempt, for all jobs whose jid
 // was minted in that minute since the epoch.
-func (k keys) log(minute int64) string { return k.base + "log:" + strconv.FormatInt(minute, 10) }
+func (k keys) log(minute int64) string { return k.logPrefix() + strconv.FormatInt(minute, 10) }
+
+// logPrefix is what every log's key begins with.
+func (k keys) logPrefix() string { return k.base + "log:" }
 
 // logOf is the log that holds the records of jid.
 func (k keys) logOf(jid string) string { return k.log(jidMillis(jid) / time.Minute.Milliseconds()) }
@@ -111,6 +143,10 @@ func (k shared) refused() string { return k.base + "refused" }
 // paused is a hash: "all", "kind:<kind>" or "lane:<lane>" -> ms, of what an
 // operator holds back; see pause.go.
 func (k shared) paused() string { return k.base + "paused" }
+
+// audit is a hash: whose turn it is to check the queue, and what the last check
+// found; see audit.go.
+func (k shared) audit() string { return k.base + "audit" }
 
 func parkName(secret string, version int64) string {
 	return secret + ":" + strconv.FormatInt(version, 10)

@@ -68,7 +68,10 @@ type PoolConfig struct {
 
 	block time.Duration // of a read that finds nothing; 0 means readBlock
 	look  time.Duration // between looks for new partitions; 0 means lookEach
-	pace  int           // all that is done again and again comes this many times more seldom; 0 means 1
+	// Those of audit.go; 0 means the constants.
+	auditLook, auditEach time.Duration
+	auditRest            int
+	pace                 int // all that is done again and again comes this many times more seldom; 0 means 1
 }
 
 // Pool takes jobs from Redis and gives them to a [Handler].
@@ -142,6 +145,9 @@ func (cfg *PoolConfig) complete() error {
 	if cfg.look == 0 {
 		cfg.look = lookEach
 	}
+	if cfg.auditEach == 0 {
+		cfg.auditLook, cfg.auditEach, cfg.auditRest = auditLook, auditEach, auditRest
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -195,6 +201,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	readers.Go(func() { p.sweep(ctx) })
 	readers.Go(func() { p.watchGate(ctx) })
 	readers.Go(func() { p.watchPauses(ctx) })
+	readers.Go(func() { p.audit(ctx) })
 	for _, part := range p.partitions() {
 		readers.Go(func() { part.run(ctx) })
 	}

@@ -35,6 +35,7 @@ var (
 	scriptHighest = loadScript("highest")
 	scriptPause   = loadScript("pause")
 	scriptCheck   = loadScript("check")
+	scriptAudit   = loadScript("audit")
 )
 
 // script is one Lua script: common.lua and its own file.

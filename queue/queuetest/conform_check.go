@@ -1,7 +1,9 @@
 package queuetest
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ var checkRules = []rule{
 	{"a check finds what was lost and changes nothing", ruleCheckFinds},
 	{"a repair brings every job back and a second one finds nothing", ruleCheckMends},
 	{"a check of many jobs goes on page by page and can be stopped", ruleCheckPages},
+	{"an id whose job is lost without a trace is told and kept", ruleCheckIDs},
 }
 
 func (r *rig) check(repair bool) queue.Report {
@@ -125,5 +128,48 @@ func ruleCheckPages(t *testing.T, r *rig) {
 	}
 	if report := r.check(false); report.Left() != 0 {
 		t.Errorf("at last: got %v", report)
+	}
+}
+
+// ruleCheckIDs: ids of jobs in every place, and of those that ended with a record, are
+// no findings.
+func ruleCheckIDs(t *testing.T, r *rig) {
+	r.enqueue(`"id":"waits","not_before":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"`)
+	r.run(func(_ context.Context, c *queue.Claim) (queue.Reply, error) {
+		if c.Job.ID == "refused" {
+			return queue.Reply{}, queue.Permanent(errors.New("no"))
+		}
+		return queue.Reply{Stage: "done"}, nil
+	})
+	r.becomes(r.enqueue(`"id":"ended"`), queue.Done)
+	r.becomes(r.enqueue(`"id":"refused"`), queue.Dead)
+	if n, err := r.client.RemoveDead(r.ctx, "refused"); err != nil || n != 1 {
+		t.Fatalf("RemoveDead: %d, %v", n, err)
+	}
+	if report := r.check(true); len(report.Findings) > 0 {
+		t.Fatalf("got %+v", report.Findings)
+	}
+	now := time.Now()
+	for id, value := range map[string]string{
+		"ghost": fmt.Sprintf("%d-0 %d", now.UnixMilli(), now.UnixMilli()),
+		"old":   fmt.Sprintf("5-0 %d", now.Add(-queue.DefaultLogRetention-time.Minute).UnixMilli()),
+		"mine":  "somebody else's",
+	} {
+		if err := r.rdb.Set(r.ctx, r.base+"dedup:"+id, value, time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		report := r.check(true)
+		got := map[string]string{}
+		for _, f := range report.Findings {
+			got[f.ID] = f.Word
+		}
+		if len(got) != 2 || got["ghost"] != "dedup-lost" || got["mine"] != "unreadable" || report.Left() != 2 {
+			t.Errorf("got %v, want the id of a lost job and one that is not ours, both left as they are", report.Findings)
+		}
+	}
+	if report, err := queue.Check(r.ctx, r.rdb, queue.CheckOptions{Prefix: r.prefix, LogRetention: -1}); err != nil || len(report.Findings) > 0 {
+		t.Errorf("without a log: got %+v, %v, want no finding: nothing can be known", report.Findings, err)
 	}
 }

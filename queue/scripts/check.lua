@@ -1,10 +1,12 @@
 -- CHECK: looks at one page of one place for what the protocol never leaves, and
 -- mends it when asked to. What it finds it finds and mends in this one script,
 -- so that nothing can move in between. It never removes a job.
--- KEYS  places, 10 the set for "set"
--- ARGV  1 what: stream, pending, body, set, parks, moved, cancel, mark
+-- KEYS  places, 10 the set for "set", from 10 on the dedup keys for "dedup"
+-- ARGV  1 what: stream, pending, body, set, parks, moved, cancel, mark, dedup
 --       2 cursor, 3 most of this page, 4 1 to mend or 0, 5 prefix of the parked
---       keys, 6 for stream the last id that was given to a worker
+--       keys, 6 for stream the last id that was given to a worker, for dedup the
+--       prefix of the logs, 7 for dedup how long a log is kept in ms, 8 for dedup
+--       the length of what comes before the id in its key
 -- Output {next cursor or '', looked at, then for each finding: word, id, 1 if mended}
 -- Crash before: nothing happened. Crash after, reply lost: sent again it finds
 -- what is left. A job goes to its new place before it leaves the old one.
@@ -86,6 +88,30 @@ local function each(reply, step, check_one)
   if reply[1] ~= '0' then out[1] = reply[1] end
 end
 
+-- Whose id is taken, and of which nothing is left: not even a record, although the
+-- log of its minute is still kept. The first records are enough: their numbers go
+-- up by one with each claim, and five claims without a record are a dead letter.
+local function known(jid)
+  if redis.call('HEXISTS', BODY, jid) == 1 or entry(jid) then return true end
+  local fields = {}
+  for n = 0, 20 do fields[#fields + 1] = jid .. '/' .. n end
+  local minute = math.floor(tonumber(string.match(jid, '^%d+')) / 60000)
+  for _, v in ipairs(redis.call('HMGET', ARGV[6] .. number(minute), unpack(fields))) do
+    if v then return true end
+  end
+  return false
+end
+
+local function dedup(key, t)
+  local was = redis.pcall('GET', key)
+  if not was then return end -- it ran out meanwhile
+  local jid, ms
+  if type(was) == 'string' then jid, ms = string.match(was, '^(%d+%-%d+) (%d+)$') end
+  local id = string.sub(key, tonumber(ARGV[8]) + 1)
+  if not jid then return found('unreadable', id) end
+  if t - tonumber(ms) < tonumber(ARGV[7]) and not known(jid) then found('dedup-lost', id) end
+end
+
 local function from(c) if c == '' then return '-' else return '(' .. c end end
 
 if what == 'stream' then
@@ -118,6 +144,10 @@ elseif what == 'parks' then
       found('parks-left', name, function() redis.call('HDEL', PARKS, name) end)
     end
   end)
+elseif what == 'dedup' then
+  local t = now()
+  for i = 10, #KEYS do dedup(KEYS[i], t) end
+  out[2] = #KEYS - 9
 else
   local key = ({moved = MOVED, cancel = CANCEL, mark = MARK})[what]
   each(redis.call('HSCAN', key, cursor == '' and '0' or cursor, 'COUNT', most), 2, function(jid)
