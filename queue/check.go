@@ -64,8 +64,13 @@ func (r *Report) Left() (n int64) {
 	return n
 }
 
-// findingText says what each word of check.lua means, and what mending does.
-func findingText(word string) string {
+// FindingWords are all words of a [Finding], in order.
+func FindingWords() []string { return slices.Sorted(maps.Keys(findingTexts())) }
+
+func findingText(word string) string { return findingTexts()[word] }
+
+// findingTexts says what each word of check.lua means, and what mending does.
+func findingTexts() map[string]string {
 	return map[string]string{
 		"stray":        "was given to a worker and is in no pending list; mending makes it ready",
 		"two-places":   "the job is in two places; look at both before you cancel or remove one",
@@ -81,7 +86,7 @@ func findingText(word string) string {
 		"cancel-left":  "a cancellation of a job that is not in the stream; mending forgets it",
 		"dedup-lost":   "its id is taken, and of the job nothing is left, nor a record of what became of it: ask its producer; a dead letter that took its workers along and was removed looks like this too",
 		"mark-left":    "the mark of a step of a job that is not in the stream; mending forgets it",
-	}[word]
+	}
 }
 
 // Check looks at every job of the queue for what the moves of DESIGN.md never

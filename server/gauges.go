@@ -19,6 +19,7 @@ type Gauges struct {
 	Queue func(ctx context.Context) (queue.Stats, error)
 	Lanes func() (running, waiting, free int) // slots of this process
 	SMTP  func() (idle, busy, dialing int)    // kept connections of this process
+	Audit func(ctx context.Context) (queue.Audit, error)
 }
 
 // gaugeCollector reads the gauges when it is scraped, so that nothing is
@@ -29,6 +30,8 @@ type gaugeCollector struct {
 	oldest *prometheus.Desc
 	lanes  *prometheus.Desc
 	smtp   *prometheus.Desc
+	audit  *prometheus.Desc
+	passed *prometheus.Desc
 }
 
 func newGaugeCollector(source *atomic.Pointer[Gauges]) *gaugeCollector {
@@ -41,6 +44,10 @@ func newGaugeCollector(source *atomic.Pointer[Gauges]) *gaugeCollector {
 		oldest: desc("sealpost_queue_oldest_seconds", "Age of the oldest job of each state."),
 		lanes:  desc("sealpost_lane_slots", "Slots of this process: with a job that runs, with one that waits in its lane, or free."),
 		smtp:   desc("sealpost_smtp_connections", "Kept SMTP connections of this process: idle, busy or dialing."),
+		audit: prometheus.NewDesc("sealpost_audit_findings",
+			"What the last check of the queue in the background has found, of any process.", []string{"finding"}, nil),
+		passed: prometheus.NewDesc("sealpost_audit_last_pass_timestamp_seconds",
+			"When the last check of the queue in the background ended, of any process.", nil, nil),
 	}
 }
 
@@ -50,6 +57,8 @@ func (c *gaugeCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.oldest
 	out <- c.lanes
 	out <- c.smtp
+	out <- c.audit
+	out <- c.passed
 }
 
 // Collect reads the values. What cannot be read in time is left out.
@@ -73,11 +82,12 @@ func (c *gaugeCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.smtp, float64(idle), "idle")
 		gauge(c.smtp, float64(busy), "busy")
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout)
+	defer cancel()
+	c.collectAudit(ctx, g, out)
 	if g.Queue == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout)
-	defer cancel()
 	stats, err := g.Queue(ctx)
 	if err != nil {
 		return // sealpost_redis_errors_total and /readyz tell
@@ -87,5 +97,21 @@ func (c *gaugeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	for state, seconds := range stats.Oldest {
 		gauge(c.oldest, seconds, string(state))
+	}
+}
+
+// collectAudit has a value for each kind of finding once a check has ended, so that an
+// alert need not know which there are.
+func (c *gaugeCollector) collectAudit(ctx context.Context, g *Gauges, out chan<- prometheus.Metric) {
+	if g.Audit == nil {
+		return
+	}
+	a, err := g.Audit(ctx)
+	if err != nil || a.At.IsZero() {
+		return
+	}
+	out <- prometheus.MustNewConstMetric(c.passed, prometheus.GaugeValue, float64(a.At.Unix()))
+	for _, word := range queue.FindingWords() {
+		out <- prometheus.MustNewConstMetric(c.audit, prometheus.GaugeValue, float64(a.Found[word]), word)
 	}
 }

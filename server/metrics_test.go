@@ -32,6 +32,9 @@ func declared() map[string]string {
 		"sealpost_secret_opens_total":       "result type",
 		"sealpost_redis_errors_total":       "op",
 		"sealpost_time_triggers_total":      "result",
+		"sealpost_audit_findings":           "finding",
+
+		"sealpost_audit_last_pass_timestamp_seconds": "",
 	}
 }
 
@@ -52,6 +55,9 @@ func touched(queueStats func(context.Context) (queue.Stats, error)) *Metrics {
 		Queue: queueStats,
 		Lanes: func() (int, int, int) { return 1, 2, 3 },
 		SMTP:  func() (int, int, int) { return 4, 5, 6 },
+		Audit: func(context.Context) (queue.Audit, error) {
+			return queue.Audit{At: time.Unix(1700000000, 0), Found: map[string]int64{"no-place": 3}}, nil
+		},
 	})
 	return m
 }

@@ -80,7 +80,7 @@ func examine(ctx context.Context, cfg config.Config) []finding {
 			"start Redis there, or set SEALPOST_REDIS_URL"})
 	} else {
 		list = append(list, redisFindings(cfg, facts)...)
-		list = append(list, levelFinding(ctx, cfg, rdb), clockFinding(ctx, rdb), keyringFinding(ctx, cfg, rdb))
+		list = append(list, levelFinding(ctx, cfg, rdb), auditFinding(ctx, rdb), clockFinding(ctx, rdb), keyringFinding(ctx, cfg, rdb))
 	}
 	return append(list, apiFinding(ctx, cfg), opsFinding(ctx, cfg))
 }

@@ -103,6 +103,26 @@ func levelFinding(ctx context.Context, cfg config.Config, rdb redis.UniversalCli
 	return finding{Check: "durability", Result: "ok", Text: standing.String()}
 }
 
+// auditStale is how old the last check in the background may be: workers make one
+// each ten minutes, and one of a large queue may take an hour.
+const auditStale = 3 * time.Hour
+
+// auditFinding says what the workers' own check of the queue has found.
+func auditFinding(ctx context.Context, rdb redis.UniversalClient) finding {
+	a, err := queue.NewClient(rdb, queue.ClientOptions{}).LastAudit(ctx)
+	if err != nil {
+		return finding{"queue check", "warn", "cannot be told", err.Error()}
+	}
+	f := finding{Check: "queue check", Result: "ok", Text: a.String()}
+	switch {
+	case a.Left() > 0:
+		f.Result, f.Advice = "warn", "run `sealpost fsck`: it names each and says what to do"
+	case !a.At.IsZero() && time.Since(a.At) > auditStale:
+		f.Result, f.Advice = "warn", "workers make one each ten minutes: see whether one runs"
+	}
+	return f
+}
+
 func majorMinor(version string) (major, minor int, ok bool) {
 	first, rest, _ := strings.Cut(version, ".")
 	second, _, _ := strings.Cut(rest, ".")

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/sealpost/sealpost/config"
 	"github.com/sealpost/sealpost/queue"
 )
 
@@ -33,7 +34,7 @@ func (a *app) fsckCommand() *cobra.Command {
 			}
 			rdb := redis.NewUniversalClient(cfg.Redis.Options())
 			defer rdb.Close()
-			report, err := a.fsck(cmd.Context(), rdb, cfg.Partitions, repair)
+			report, err := a.fsck(cmd.Context(), rdb, cfg, repair)
 			if err != nil {
 				return err
 			}
@@ -43,21 +44,21 @@ func (a *app) fsckCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&repair, "repair", false, "mend what can be mended without a person")
-	settingFlags(cmd, append(redisSettings(), "SEALPOST_PARTITIONS")...)
+	settingFlags(cmd, append(redisSettings(), "SEALPOST_PARTITIONS", "SEALPOST_LOG_RETENTION")...)
 	return cmd
 }
 
 // fsck checks the queue. How many jobs there are says how long it will take.
-func (a *app) fsck(ctx context.Context, rdb redis.UniversalClient, partitions int, repair bool) (queue.Report, error) {
-	stats, err := queue.NewClient(rdb, queue.ClientOptions{Partitions: partitions}).Stats(ctx)
+func (a *app) fsck(ctx context.Context, rdb redis.UniversalClient, cfg config.Config, repair bool) (queue.Report, error) {
+	stats, err := queue.NewClient(rdb, queue.ClientOptions{Partitions: cfg.Partitions}).Stats(ctx)
 	if err != nil {
 		return queue.Report{}, err
 	}
 	total := stats.Jobs[queue.Ready] + 2*stats.Jobs[queue.Running] + 2*(stats.Jobs[queue.Delayed]+stats.Jobs[queue.Parked]+stats.Jobs[queue.Dead])
 	bar := a.progress("checking", total)
 	defer bar.end()
-	return queue.Check(ctx, rdb, queue.CheckOptions{Partitions: partitions, Repair: repair, Looked: func(n int64) error {
-		bar.at(n, fmt.Sprintf("%d entries", n))
+	return queue.Check(ctx, rdb, queue.CheckOptions{Partitions: cfg.Partitions, LogRetention: cfg.LogRetention, Repair: repair, Looked: func(n int64) error {
+		bar.at(min(n, total), fmt.Sprintf("%d entries", n)) // the ids come after the jobs, and nobody knows how many
 		return ctx.Err()
 	}})
 }

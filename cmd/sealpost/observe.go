@@ -30,7 +30,7 @@ type mailer interface {
 
 // gauges reads what is counted at each scrape.
 func (p *process) gauges(list []actions.Action) server.Gauges {
-	g := server.Gauges{Queue: p.jobs.Stats, Lanes: func() (running, waiting, free int) {
+	g := server.Gauges{Queue: p.jobs.Stats, Audit: p.jobs.LastAudit, Lanes: func() (running, waiting, free int) {
 		if pool := p.pool.Load(); pool != nil {
 			return pool.Slots()
 		}

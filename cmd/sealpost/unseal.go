@@ -269,5 +269,12 @@ func (p *process) checks() []server.Check {
 			return p.name, nil
 		}},
 		{Name: "durability", Run: p.durability},
+		{Name: "audit", Run: func(ctx context.Context) (string, error) {
+			a, err := p.jobs.LastAudit(ctx)
+			if err != nil {
+				return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
+			}
+			return a.String(), nil // what was found is for a person, and no reason to take no work
+		}},
 	}
 }
