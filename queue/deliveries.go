@@ -34,15 +34,18 @@ type Delivery struct {
 // DeliveryFilter says which attempts [Client.Deliveries] returns. All that is
 // given must hold.
 type DeliveryFilter struct {
-	Job     string    // any id of one job; then all other bounds are of its attempts
-	Secret  string    // id
-	Kind    string    // of the action
-	Outcome State     // where the job went
-	Reason  string    // such as "transient"
-	From    time.Time // began at this time or later; zero: as long ago as the log is kept
-	To      time.Time // began before this; zero: now
-	Limit   int       // 1 to MaxBatch; 0 means 100
-	Cursor  string    // "" at first, then what the last call returned
+	Job     string // any id of one job; then all other bounds are of its attempts
+	Secret  string // id
+	Kind    string // of the action
+	Lane    string // the destination, as Work.Lane names it
+	Outcome State  // where the job went
+	Reason  string // such as "transient"
+	// Certainty is what is known of the other side: accepted, rejected or unknown.
+	Certainty Certainty
+	From      time.Time // began at this time or later; zero: as long ago as the log is kept
+	To        time.Time // began before this; zero: now
+	Limit     int       // 1 to MaxBatch; 0 means 100
+	Cursor    string    // "" at first, then what the last call returned
 }
 
 // Deliveries is one page of the log.
@@ -105,7 +108,8 @@ func (r *record) delivery(at place, after State) Delivery {
 
 func (f *DeliveryFilter) matches(after State, r *record) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
-	return is(f.Secret, r.Secret) && is(f.Kind, r.Kind) && is(string(f.Outcome), string(after)) && is(f.Reason, r.Reason) &&
+	return is(f.Secret, r.Secret) && is(f.Kind, r.Kind) && is(f.Lane, r.Lane) && is(string(f.Certainty), r.Certainty) &&
+		is(string(f.Outcome), string(after)) && is(f.Reason, r.Reason) &&
 		(f.From.IsZero() || r.At >= f.From.UnixMilli()) && (f.To.IsZero() || r.At < f.To.UnixMilli())
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type Filter struct {
 	State  State  // required; "ended" states are read from the log
 	Limit  int    // 1 to MaxBatch; 0 means 100
 	Cursor string // "" at first, then what the last call returned
+	Kind   string // of the action; then a page may be short, or empty, and have a next one
 }
 
 // List returns jobs of one state, without their attempts: the first to be done
@@ -77,6 +79,9 @@ func (c *Client) list(ctx context.Context, f Filter) (items []listed, next strin
 	items, next, err = c.walk(ctx, f.Limit, f.Cursor, page)
 	if err != nil {
 		return nil, "", fmt.Errorf("list %s jobs: %w", f.State, err)
+	}
+	if f.Kind != "" {
+		items = slices.DeleteFunc(items, func(it listed) bool { return it.status.Kind != f.Kind })
 	}
 	return items, next, nil
 }

@@ -81,6 +81,7 @@ type record struct {
 	Rule      string `json:"l,omitempty"`
 	Reason    string `json:"r,omitempty"`
 	Certainty string `json:"y,omitempty"`
+	Lane      string `json:"n,omitempty"`
 }
 
 // json is record as JSON, by hand: it is written for each job, and reflection
@@ -104,6 +105,7 @@ func (r *record) json() string {
 	b = appendText(b, "l", r.Rule)
 	b = appendText(b, "r", r.Reason)
 	b = appendText(b, "y", r.Certainty)
+	b = appendText(b, "n", r.Lane)
 	return string(append(b, '}'))
 }
 
@@ -152,7 +154,7 @@ func parseRecord(value string) (State, record, bool) {
 // attempt is the record as users see it.
 func (r *record) attempt(after State) Attempt {
 	return Attempt{
-		At: time.UnixMilli(r.At).UTC(), Number: r.Number, Worker: r.Worker,
+		At: time.UnixMilli(r.At).UTC(), Number: r.Number, Worker: r.Worker, Lane: r.Lane,
 		Secret: r.Secret, SecretVersion: r.Version,
 		Stage: r.Stage, Code: r.Code, Text: r.Text, Rule: r.Rule, Reason: r.Reason,
 		Certainty: Certainty(r.Certainty), DurationMS: r.Millis, State: after,

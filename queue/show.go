@@ -40,6 +40,7 @@ type Attempt struct {
 	At            time.Time `json:"at"`
 	Number        int       `json:"attempt"` // the same twice if the first did not count
 	Worker        string    `json:"worker"`
+	Lane          string    `json:"lane,omitempty"` // the destination: kind, slash, and the secret as the job names it, or an origin
 	Secret        string    `json:"secret,omitempty"`
 	SecretVersion int64     `json:"secret_version,omitempty"`
 	Stage         string    `json:"stage,omitempty"`

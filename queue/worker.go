@@ -292,8 +292,13 @@ func (c *claim) explain(reply *Reply, err error) {
 
 // record is what the log keeps of the attempt that just ended.
 func (c *claim) record(r *Reply, now time.Time, took time.Duration) *record {
+	lane := ""
+	if c.work != nil {
+		lane = clip(c.work.Lane())
+	}
 	return &record{
-		At: now.Add(-took).UnixMilli(), Worker: c.pool.cfg.Name, Kind: c.kind, Number: c.Attempt, Used: c.meta.Attempts,
+		Lane: lane,
+		At:   now.Add(-took).UnixMilli(), Worker: c.pool.cfg.Name, Kind: c.kind, Number: c.Attempt, Used: c.meta.Attempts,
 		Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Millis: took.Milliseconds(),
 		Secret: r.Secret, Version: r.SecretVersion, Stage: clip(r.Stage), Code: clip(r.Code), Text: clip(r.Text),
 		Rule: clip(r.Rule), Reason: clip(r.Reason), Certainty: string(r.Certainty),

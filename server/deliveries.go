@@ -15,12 +15,20 @@ func outcomes() []queue.State {
 	return []queue.State{queue.Done, queue.Delayed, queue.Parked, queue.Dead, queue.Ready, queue.Cancelled, queue.Expired}
 }
 
+func certainties() []queue.Certainty {
+	return []queue.Certainty{queue.Accepted, queue.Rejected, queue.Unknown}
+}
+
 func (a *API) listDeliveries(r *http.Request, _ access.Principal) (any, error) {
 	q := r.URL.Query()
 	f := queue.DeliveryFilter{Job: q.Get("job"), Kind: q.Get("kind"), Outcome: queue.State(q.Get("outcome")), Reason: q.Get("reason"), Cursor: q.Get("cursor")}
 	var err error
 	if f.Limit, err = queryInt(r, "limit", 100, 1, queue.MaxBatch); err != nil {
 		return nil, err
+	}
+	f.Lane, f.Certainty = q.Get("destination"), queue.Certainty(q.Get("certainty"))
+	if f.Certainty != "" && !slices.Contains(certainties(), f.Certainty) {
+		return nil, refuse(http.StatusBadRequest, "certainty must be one of %v", certainties())
 	}
 	if f.Outcome != "" && !slices.Contains(outcomes(), f.Outcome) {
 		return nil, refuse(http.StatusBadRequest, "outcome must be one of %v", outcomes())

@@ -87,7 +87,8 @@ func (a *API) listJobs(r *http.Request, _ access.Principal) (any, error) {
 	if state == "" {
 		state = queue.Ready
 	}
-	jobs, next, err := a.queue.List(r.Context(), queue.Filter{State: state, Limit: limit, Cursor: r.URL.Query().Get("cursor")})
+	jobs, next, err := a.queue.List(r.Context(), queue.Filter{State: state, Limit: limit, Cursor: r.URL.Query().Get("cursor"),
+		Kind: r.URL.Query().Get("kind")})
 	if err != nil {
 		return nil, err
 	}

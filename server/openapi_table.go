@@ -192,7 +192,7 @@ func jobOperations(types schemas) map[string]operation {
 	wait := parameter{"wait", "Such as 30s: answer when the job has ended, at the latest then"}
 	return map[string]operation{
 		"POST /jobs":        {summary: "Send one job, or an array of them: all are accepted or none", body: some, result: schema{"anyOf": []schema{receipt, listSchema(receipt)}}},
-		"GET /jobs":         {summary: "List the jobs of one state", query: append(page, parameter{"state", "ready unless given"}), result: pageOf([]queue.Status{})},
+		"GET /jobs":         {summary: "List the jobs of one state", query: append(page, parameter{"state", "ready unless given"}, parameter{"kind", "Of the action; a page may then be short and have a next one"}), result: pageOf([]queue.Status{})},
 		"GET /jobs/{id}":    {summary: "Show a job and its attempts", query: []parameter{wait}, result: queue.Status{}},
 		"DELETE /jobs/{id}": {summary: "Cancel a job", result: textSchema()},
 		"GET /queue":        {summary: "Count the jobs of each state", result: queue.Stats{}},
@@ -206,6 +206,7 @@ func jobOperations(types schemas) map[string]operation {
 		"GET /deliveries": {summary: "List attempts, those of the youngest jobs first, and how long they are kept", result: queue.Deliveries{},
 			query: append(page, parameter{"job", "Any id of one job"}, parameter{"secret", "Id or key"}, parameter{"kind", "Of the action"},
 				parameter{"outcome", "Where the job went: done, delayed, parked, dead, ready, cancelled, expired"}, parameter{"reason", "Such as transient"},
+				parameter{"destination", "Lane: kind, slash, and the secret as the job names it, or the origin of a URL"}, parameter{"certainty", "accepted, rejected or unknown"},
 				parameter{"from", "Began then or later: RFC 3339, or a duration before now"}, parameter{"to", "Began before: as from"})},
 		"POST /queue/pause":  {summary: "Hold back all jobs, those of a kind, or those of a lane; running ones finish", body: pauseBody{}, result: pausedView{}},
 		"POST /queue/resume": {summary: "End a pause; others stay", body: pauseBody{}, result: pausedView{}},

@@ -77,7 +77,7 @@ func story() []drive {
 
 		{op: "POST /jobs", body: goodJob, keep: "job"}, {op: "GET /jobs"}, {op: "GET /jobs/{id}", path: "/jobs/{job}"}, {op: "DELETE /jobs/{id}", path: "/jobs/{job}"},
 		{op: "POST /queue/pause", body: `{"kind":"email-smtp"}`}, {op: "POST /queue/resume", body: `{"kind":"email-smtp"}`},
-		{op: "GET /deliveries"}, {op: "GET /deliveries", path: "/deliveries?secret=A&kind=email-smtp&outcome=cancelled&reason=x&from=1h&to=2099-01-01T00:00:00Z&limit=5", twice: true},
+		{op: "GET /deliveries"}, {op: "GET /deliveries", path: "/deliveries?secret=A&kind=email-smtp&outcome=cancelled&reason=x&destination=post/https://a.test&certainty=unknown&from=1h&to=2099-01-01T00:00:00Z&limit=5", twice: true},
 		{op: "GET /queue"}, {op: "GET /parked"}, {op: "POST /parked/release", body: `{"secret":"{secret}"}`},
 		{op: "GET /dead"}, {op: "POST /dead/retry", body: `{"ids":["x"]}`}, {op: "DELETE /dead", body: `{"ids":["x"]}`},
 		{op: "GET /dead", path: "/dead?group=cause", twice: true}, {op: "GET /parked", path: "/parked?group=cause", twice: true},

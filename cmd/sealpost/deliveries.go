@@ -16,7 +16,7 @@ import (
 func (a *app) deliveriesCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use: "deliveries", Short: "List what was tried: by job, secret, kind, outcome, reason or time", Args: cobra.NoArgs,
+		Use: "deliveries", Short: "List what was tried: by job, secret, destination, kind, outcome or time", Args: cobra.NoArgs,
 		Long: "Attempts of the youngest jobs come first. How long they are kept is said on stderr\n" +
 			"(SEALPOST_LOG_RETENTION of the server). An attempt of a job that is more than a week older\n" +
 			"than --from is found with --job only.",
@@ -28,6 +28,8 @@ func (a *app) deliveriesCommand() *cobra.Command {
 		{"secret", "with this secret, by id or key"},
 		{"kind", "of this kind of action, such as email-smtp"},
 		{"outcome", "after which the job was done, delayed, parked, dead, ready, cancelled or expired"},
+		{"destination", "to this lane: kind, slash, and the secret as the job names it, or the origin of a URL"},
+		{"certainty", "of which the other side is known to have it (accepted), not to (rejected), or neither (unknown)"},
 		{"reason", "that failed for this reason, such as transient"},
 		{"from", "that began then or later: RFC 3339, or a duration before now such as 2h"},
 		{"to", "that began before: as --from"},

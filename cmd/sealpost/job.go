@@ -131,7 +131,7 @@ func orWord(text, missing string) string {
 }
 
 func (a *app) jobList() *cobra.Command {
-	var state, cursor string
+	var state, kind, cursor string
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List jobs of one state", Args: cobra.NoArgs,
@@ -144,10 +144,14 @@ func (a *app) jobList() *cobra.Command {
 			if cursor != "" {
 				query.Set("cursor", cursor)
 			}
+			if kind != "" {
+				query.Set("kind", kind)
+			}
 			return a.listJobs(cmd.Context(), c, "/jobs?"+query.Encode())
 		},
 	}
 	cmd.Flags().StringVar(&state, "state", "ready", "ready, running, delayed, parked, dead, done, cancelled or expired")
+	cmd.Flags().StringVar(&kind, "kind", "", "of this kind of action only; a page may then be short")
 	cmd.Flags().IntVar(&limit, "limit", 100, "jobs at most, 1 to 1000")
 	cmd.Flags().StringVar(&cursor, "cursor", "", "where the last list ended")
 	settingFlags(cmd, clientSettings()...)

@@ -43,7 +43,7 @@ func ruleDone(t *testing.T, r *rig) {
 		t.Errorf("got %d attempts, want 1", h.Count(id))
 	}
 	want := []queue.Attempt{{
-		Number: 1, Worker: "tester", Secret: "s1", SecretVersion: 3, Stage: "done", Code: "250", Text: "2.0.0 queued",
+		Number: 1, Worker: "tester", Lane: "lane", Secret: "s1", SecretVersion: 3, Stage: "done", Code: "250", Text: "2.0.0 queued",
 		Certainty: queue.Accepted, State: queue.Done,
 	}}
 	for i := range s.Attempts {
