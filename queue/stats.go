@@ -17,6 +17,8 @@ type Stats struct {
 	Partitions int               `json:"partitions"`
 	Workers    []Worker          `json:"workers"`
 	Paused     []Pause           `json:"paused"` // by an operator
+	// Retention is how long an attempt is kept after the last one of its minute; 0: not at all.
+	Retention float64 `json:"log_retention_seconds"`
 }
 
 // Worker is one running Pool, as Redis sees it.
@@ -30,7 +32,8 @@ type Worker struct {
 // the age of the oldest job since it came to the stream or was enqueued, for
 // dead since the oldest died, for delayed how late the first one is.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
-	s := Stats{Jobs: map[State]int64{}, Oldest: map[State]float64{}, Partitions: len(c.all(ctx)), Workers: []Worker{}}
+	s := Stats{Jobs: map[State]int64{}, Oldest: map[State]float64{}, Partitions: len(c.all(ctx)), Workers: []Worker{},
+		Retention: max(c.opts.LogRetention, 0).Seconds()}
 	for _, state := range []State{Ready, Running, Delayed, Parked, Dead} {
 		s.Jobs[state], s.Oldest[state] = 0, 0
 	}

@@ -74,12 +74,12 @@ func examine(ctx context.Context, cfg config.Config) []finding {
 	}
 	rdb := redis.NewUniversalClient(cfg.Redis.Options())
 	defer rdb.Close()
-	facts, err := readFacts(ctx, rdb)
+	facts, err := factsOfAll(ctx, rdb)
 	if err != nil {
 		list = append(list, finding{"redis", "fail", "no answer from " + cfg.Redis.String() + ": " + err.Error(),
 			"start Redis there, or set SEALPOST_REDIS_URL"})
 	} else {
-		list = append(list, redisFindings(cfg, facts)...)
+		list = append(list, worstFindings(cfg, facts)...)
 		list = append(list, levelFinding(ctx, cfg, rdb), auditFinding(ctx, rdb), clockFinding(ctx, rdb), keyringFinding(ctx, cfg, rdb))
 	}
 	return append(list, apiFinding(ctx, cfg), opsFinding(ctx, cfg))

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,15 +23,79 @@ const maxLag = 10 // seconds
 // redisFindings are what a Redis says of itself, weighed.
 func redisFindings(cfg config.Config, facts redisFacts) []finding {
 	version := finding{Check: "redis version", Result: "ok", Text: orWord(facts.version, "not told")}
-	if major, minor, ok := majorMinor(facts.version); ok && (major < 6 || major == 6 && minor < 2) {
-		version.Result, version.Advice = "fail", "Sealpost needs Redis 6.2 or newer, for XAUTOCLAIM"
+	if major, _, ok := majorMinor(facts.version); ok && major < 7 {
+		version.Result, version.Advice = "fail", "Sealpost is tested with Redis 7.0 and newer, and with Valkey; take one of these"
 	}
 	policy := finding{Check: "redis maxmemory-policy", Result: "ok", Text: orWord(facts.policy, "not told")}
 	if facts.evicts() {
 		policy.Result, policy.Advice = "fail", "set maxmemory-policy noeviction: this one throws jobs away when memory is full"
 	}
 	return []finding{{Check: "redis", Result: "ok", Text: "answers at " + cfg.Redis.String()},
-		version, policy, fileFinding(facts), snapshotFinding(facts), roleFinding(facts), replicaFinding(facts)}
+		version, policy, memoryFinding(facts), fileFinding(facts), snapshotFinding(facts), roleFinding(facts), replicaFinding(facts)}
+}
+
+// fullPart is how full the memory may be: what is left must hold the jobs that come
+// until somebody has read the warning.
+const fullPart = 0.8
+
+// memoryFinding is about the limit at which Redis refuses jobs.
+func memoryFinding(facts redisFacts) finding {
+	const mib = 1 << 20
+	f := finding{Check: "redis memory", Result: "ok", Text: "not told"}
+	used, err := strconv.ParseInt(facts.used, 10, 64)
+	if err != nil {
+		return f
+	}
+	most, err := strconv.ParseInt(facts.most, 10, 64)
+	if err != nil || most == 0 {
+		f.Text = fmt.Sprintf("%d MiB used, no maxmemory", used/mib)
+		return f
+	}
+	f.Text = fmt.Sprintf("%d of %d MiB used", used/mib, most/mib)
+	if float64(used) > fullPart*float64(most) {
+		f.Result, f.Advice = "warn", "raise maxmemory, or find out what waits (`sealpost queue stats`): a full Redis takes no jobs"
+	}
+	return f
+}
+
+// factsOfAll are those of each primary of a cluster, or of the one server.
+func factsOfAll(ctx context.Context, rdb redis.UniversalClient) ([]redisFacts, error) {
+	cluster, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		facts, err := readFacts(ctx, rdb)
+		return []redisFacts{facts}, err
+	}
+	var mu sync.Mutex
+	var all []redisFacts
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		facts, err := readFacts(ctx, node)
+		facts.node = node.Options().Addr
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, facts)
+		return err
+	})
+	slices.SortFunc(all, func(a, b redisFacts) int { return strings.Compare(a.node, b.node) })
+	return all, err
+}
+
+// worstFindings has each line once, of the node where it is worst.
+func worstFindings(cfg config.Config, all []redisFacts) []finding {
+	weight := map[string]int{"ok": 0, "warn": 1, "fail": 2}
+	var worst []finding
+	for i, facts := range all {
+		for n, f := range redisFindings(cfg, facts) {
+			if facts.node != "" && n > 0 {
+				f.Text += " (" + facts.node + ")"
+			}
+			if i == 0 {
+				worst = append(worst, f)
+			} else if weight[f.Result] > weight[worst[n].Result] {
+				worst[n] = f
+			}
+		}
+	}
+	return worst
 }
 
 // fileFinding is about the append-only file and when it is flushed.

@@ -67,8 +67,11 @@ func (p *process) accept(ctx context.Context, facts redisFacts) error {
 
 // redisFacts is what a Redis says of itself. A field is "" when it does not.
 type redisFacts struct {
+	node     string // of a cluster: its address
 	version  string
 	policy   string // maxmemory-policy
+	used     string // bytes
+	most     string // maxmemory, bytes; "0" is none
 	aof      string // "1" or "0"
 	fsync    string // appendfsync
 	aofWrite string // "ok" or "err", the last write of the append-only file
@@ -101,7 +104,7 @@ func readFacts(ctx context.Context, rdb redis.UniversalClient) (redisFacts, erro
 	var f redisFacts
 	for section, fields := range map[string]map[string]*string{
 		"server":      {"redis_version": &f.version},
-		"memory":      {"maxmemory_policy": &f.policy},
+		"memory":      {"maxmemory_policy": &f.policy, "used_memory": &f.used, "maxmemory": &f.most},
 		"persistence": {"aof_enabled": &f.aof, "aof_last_write_status": &f.aofWrite, "rdb_last_bgsave_status": &f.saved},
 		"replication": {"role": &f.role, "master_link_status": &f.link, "master_repl_offset": &f.offset},
 	} {

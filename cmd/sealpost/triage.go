@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -230,6 +231,7 @@ func (a *app) queueCommand() *cobra.Command {
 				Jobs   map[string]int64   `json:"jobs"`
 				Oldest map[string]float64 `json:"oldest_seconds"`
 				Paused []queue.Pause      `json:"paused"`
+				Kept   float64            `json:"log_retention_seconds"`
 			}
 			if err := c.call(cmd.Context(), http.MethodGet, "/queue", nil, &stats); err != nil {
 				return err
@@ -245,6 +247,7 @@ func (a *app) queueCommand() *cobra.Command {
 			if err := a.printTable([]string{"STATE", "JOBS", "OLDEST"}, rows); err != nil {
 				return err
 			}
+			fmt.Fprintf(a.stderr, "sealpost: attempts are kept for %v (SEALPOST_LOG_RETENTION of the server)\n", time.Duration(stats.Kept)*time.Second)
 			return a.printPaused(stats.Paused)
 		},
 	}
