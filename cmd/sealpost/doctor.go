@@ -99,14 +99,22 @@ func keyringFinding(ctx context.Context, cfg config.Config, rdb redis.UniversalC
 	}
 	store := secrets.NewStore(rdb, keyring, secrets.Options{})
 	defer store.Close()
-	if report, err := store.Verify(ctx); err != nil {
+	report, err := store.Verify(ctx)
+	if err != nil && !errors.Is(err, secrets.ErrSealBroken) {
+		return finding{"secrets", "fail", "cannot be read: " + err.Error(), "see what Redis refuses, and why"}
+	}
+	if err != nil {
 		text := err.Error()
 		if len(report.Broken) > 0 {
 			text += ": " + strings.Join(report.Broken, ", ")
 		}
 		return finding{"secrets", "fail", text, "somebody changed Redis behind Sealpost's back: compare with a backup"}
 	}
-	if err := verifyRecords(ctx, rdb, keyring, store); err != nil {
+	err = verifyRecords(ctx, rdb, keyring, store)
+	if err != nil && !errors.Is(err, secrets.ErrSealBroken) {
+		return finding{"records", "fail", "cannot be read: " + err.Error(), "see what Redis refuses, and why"}
+	}
+	if err != nil {
 		return finding{"records", "fail", err.Error(), "somebody changed Redis behind Sealpost's back: restore a backup; until then nobody gets an environment"}
 	}
 	return finding{Check: "keyring", Result: "ok", Text: "opens under this master key (check value " + kek.Check() + "); all seals hold"}
