@@ -30,6 +30,15 @@ func pair(t *testing.T) (primary *queuetest.Server, replica *queuetest.Server, l
 	queuetest.Eventually(t, "the replica follows", func() bool {
 		return strings.Contains(rdb.Info(context.Background(), "replication").Val(), "state=online")
 	})
+	// Online is said up to a second before the replica gets the first command.
+	conn := rdb.Conn()
+	defer conn.Close()
+	if err := conn.Set(context.Background(), "first", "", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Wait(context.Background(), 1, 2*time.Second).Result(); n != 1 {
+		t.Fatalf("%d replicas follow: %v", n, err)
+	}
 	return primary, replica, line
 }
 

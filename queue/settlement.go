@@ -1,0 +1,135 @@
+package queue
+
+import (
+	"context"
+	"log/slog"
+)
+
+// settlement is the script call for all outcomes of one move in one partition.
+type settlement struct {
+	call
+	part    *partition
+	move    move
+	secret  string
+	version int64
+	claims  []*claim
+	logs    []string // log keys, in the order in which they were met
+	base    int      // len(keys) before the log keys
+}
+
+// group adds the outcome of c to the settlement of its kind.
+func (s *settler) group(groups []*settlement, c *claim) []*settlement {
+	o := &c.out
+	for _, g := range groups {
+		if g.part == c.part && g.move == o.move && g.secret == o.secret && g.version == o.version {
+			g.add(c)
+			return groups
+		}
+	}
+	k := c.part.keys
+	g := &settlement{part: c.part, move: o.move, secret: o.secret, version: o.version}
+	ttl := retentionSeconds(s.pool.cfg.LogRetention)
+	me := s.pool.consumer
+	switch g.keys = k.with(); o.move {
+	case moveDone:
+		g.script, g.args = scriptDone, []any{ttl, k.parkedPrefix()}
+	case moveDelay:
+		g.script, g.args = scriptDelay, []any{ttl, me}
+	case moveDead:
+		g.script, g.args = scriptDead, []any{ttl, me, DedupWindow.Milliseconds(), max(DedupWindow, s.pool.cfg.LogRetention).Milliseconds()}
+	case movePark:
+		g.keys = append(g.keys, k.parked(parkName(o.secret, o.version)))
+		g.script, g.args = scriptPark, []any{ttl, me, o.secret, o.version}
+	case moveRelease:
+		g.script, g.args = scriptRelease, []any{ttl, me}
+	}
+	g.base = len(g.keys)
+	g.add(c)
+	return append(groups, g)
+}
+
+func (g *settlement) add(c *claim) {
+	g.claims = append(g.claims, c)
+	o := &c.out
+	jid := c.Job.JID
+	field := ""
+	log := 0
+	if c.pool.cfg.LogRetention > 0 {
+		log = g.logKey(c.part.keys.logOf(jid))
+		field = logField(jid, o.number)
+	}
+	switch g.move {
+	case moveDone:
+		g.args = append(g.args, c.eid, jid, log, field, string(o.state)+" "+o.record)
+	case moveDelay:
+		g.args = append(g.args, c.eid, jid, max(o.after.Milliseconds(), 0), c.meta.body(c.raw), log, field, o.record)
+	case moveDead:
+		follow, dedup := g.follow(c)
+		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field, o.record, follow, dedup)
+	case movePark:
+		g.args = append(g.args, c.eid, jid, c.meta.Enqueued, c.meta.body(c.raw), log, field, o.record, c.asOf)
+	case moveRelease:
+		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field)
+	}
+}
+
+// follow returns the job that becomes ready with a dead letter, and the index
+// in KEYS of the dedup key of its id: 0 if it has no id, or one of another
+// partition, which a script cannot reach.
+func (g *settlement) follow(c *claim) (job []byte, dedup int) {
+	if len(c.out.follow) == 0 {
+		return nil, 0
+	}
+	j, err := decodeJob(c.out.follow)
+	if err != nil {
+		c.pool.log.Error("a job that should follow a dead letter is no job", "job", c.Job.ID, "kind", c.kind, "err", err)
+		return nil, 0
+	}
+	if j.ID == "" || partitionOf(j.ID, c.pool.cfg.Partitions) != c.part.index {
+		return c.out.follow, 0
+	}
+	return c.out.follow, g.logKey(c.part.keys.dedup(j.ID))
+}
+
+// logKey returns the index in KEYS, from 1, that a log key will have.
+func (g *settlement) logKey(key string) int {
+	for i := len(g.logs) - 1; i >= 0; i-- {
+		if g.logs[i] == key {
+			return g.base + i + 1
+		}
+	}
+	g.logs = append(g.logs, key)
+	return g.base + len(g.logs)
+}
+
+// Answers of the scripts that only the holder may call.
+const (
+	codeLost      = 0
+	codeMoved     = 1
+	codeCancelled = 2
+)
+
+// report tells the observer and the log what became of the jobs.
+func (s *settler) report(g *settlement) {
+	debug := s.pool.log.Enabled(context.Background(), slog.LevelDebug)
+	codes, _ := g.cmd.Int64Slice() // done answers a number: then there are none
+	for i, c := range g.claims {
+		state, code := c.out.state, int64(codeMoved)
+		if i < len(codes) {
+			code = codes[i]
+		}
+		switch {
+		case code == codeCancelled:
+			state = Cancelled
+		case code == codeLost:
+			state = ""
+		}
+		switch state {
+		case Done, Dead, Cancelled, Expired:
+			s.pool.cfg.Observer.finished(c.kind, state)
+		}
+		if debug {
+			s.pool.log.Debug("settled", "job", c.Job.ID, "kind", c.kind, "outcome", state, "attempt", c.Attempt, "lost", code == codeLost)
+		}
+	}
+}
