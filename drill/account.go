@@ -25,6 +25,7 @@ func (r *run) account(ctx context.Context) (Result, error) {
 	result := Result{Causes: map[string]int{}, Faults: r.mischief.counts(), Accepted: p.Accepted, Kills: p.Kills,
 		RedisKills: p.RedisKills, Refused: r.sink.Counts().Refusals, Parked: r.parked, Seed: r.Seed}
 	r.ledger.count(&result)
+	result.Restarts = len(r.drains)
 	for _, job := range r.ledger.missing() {
 		s, err := r.queue.Show(ctx, idOf(job))
 		switch {
@@ -51,7 +52,7 @@ func (r *run) account(ctx context.Context) (Result, error) {
 			}
 		}
 	}
-	return result, nil
+	return result, r.judge(ctx, &result)
 }
 
 // count fills in what the ledger alone knows.
@@ -85,6 +86,9 @@ func (r *run) buried(ctx context.Context) error {
 			return err
 		}
 		for _, letter := range letters {
+			if strings.HasPrefix(letter.ID, hostilePrefix) {
+				continue
+			}
 			job, err := strconv.Atoi(strings.TrimPrefix(letter.ID, "drill-"))
 			if err != nil {
 				return fmt.Errorf("a dead letter of no job of this run: %s", letter.ID)

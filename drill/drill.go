@@ -57,6 +57,18 @@ type Config struct {
 	// Quiet leaves out the sink's faults, the kills of Redis and the change of the
 	// password: then only workers are killed.
 	Quiet bool
+	// Rate is how many jobs a second are sent, For how long. 0: as many as are
+	// taken, until Jobs or Limit.
+	Rate int
+	For  time.Duration
+	// Rolling, if set, replaces all faults by a restart (SIGTERM, drain, start) of
+	// one worker after the other at this interval.
+	Rolling time.Duration
+	// Outages leaves nothing but the kills of redis-server.
+	Outages bool
+	// Soak leaves out all kills, adds hostile mail servers to the faults of the
+	// sink, and measures the workers all the time.
+	Soak bool
 	// RedisURL names a Redis to use, which is not killed. "": a redis-server is
 	// started from PATH.
 	RedisURL string
@@ -77,8 +89,11 @@ func (c *Config) complete() error {
 	if c.Progress == nil {
 		c.Progress = func(Progress) {}
 	}
-	if c.Jobs < 1 && c.Limit <= 0 {
-		return errors.New("drill: want a number of jobs or a time limit")
+	if c.Jobs < 1 && c.Limit <= 0 && c.For <= 0 {
+		return errors.New("drill: want a number of jobs or a time")
+	}
+	if (c.Rolling > 0 || c.Outages || c.Soak) && (c.Rate < 1 || c.For <= 0) {
+		return errors.New("drill: want a steady load: a rate and for how long")
 	}
 	if c.Workers < 1 || c.Jobs < 0 {
 		return errors.New("drill: want at least one worker and no negative number of jobs")
@@ -99,6 +114,10 @@ type run struct {
 	workers  []*process
 	random   *rand.Rand
 	parked   int64
+	hostile  []*hostile
+	samples  []sample
+	drains   []time.Duration
+	back     []time.Time // when redis-server answered again
 	began    time.Time
 	served   int
 }
@@ -149,7 +168,7 @@ func (r *run) open() error {
 	r.rdb = redis.NewClient(options)
 	r.queue = queue.NewClient(r.rdb, queue.ClientOptions{})
 	smtp := sink.SMTPConfig{Username: user, Password: password(1), Keep: 1, OnMessage: r.ledger.arrived, OnEnd: r.ledger.ended}
-	if !r.Quiet {
+	if !r.Quiet && r.Rolling == 0 && !r.Outages {
 		smtp.Choose = r.mischief.choose
 	}
 	if r.sink, err = sink.StartSMTP(smtp); err != nil {
@@ -157,6 +176,11 @@ func (r *run) open() error {
 	}
 	if err := r.seal(url); err != nil {
 		return err
+	}
+	if r.Soak {
+		if err := r.invite(); err != nil {
+			return err
+		}
 	}
 	for range r.Workers {
 		w, err := r.worker()
@@ -189,7 +213,7 @@ func (r *run) seal(url string) error {
 	r.store.OnChange(func(ctx context.Context, ref secrets.Ref) {
 		_, _ = r.queue.CredentialChanged(ctx, ref.ID, ref.Version) // the workers' sweep sees it too
 	})
-	return r.putLogin(context.Background(), password(1))
+	return r.putLogin(context.Background(), secretKey, r.sink.Addr(), password(1))
 }
 
 // Files of a run.
@@ -200,13 +224,21 @@ const (
 
 // worker starts a process that only works.
 func (r *run) worker() (*process, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(r.Binary, "serve")
 	cmd.Dir = r.Dir
-	cmd.Env = environ("NO_COLOR=1", "SEALPOST_ROLES=worker", "SEALPOST_LEASE="+lease.String(), "SEALPOST_OPS_ADDR=127.0.0.1:0",
+	cmd.Env = environ("NO_COLOR=1", "SEALPOST_ROLES=worker", "SEALPOST_LEASE="+lease.String(), "SEALPOST_OPS_ADDR=127.0.0.1:"+port,
 		"SEALPOST_ALLOW_NET=127.0.0.0/8", "SEALPOST_LOG_LEVEL=warn",
 		"SEALPOST_MASTER_KEY_FILE="+filepath.Join(r.Dir, keyFile), "SEALPOST_REDIS_URL_FILE="+filepath.Join(r.Dir, urlFile))
 	r.served++
-	return start(cmd, filepath.Join(r.Dir, fmt.Sprintf("worker-%d.log", r.served)))
+	w, err := start(cmd, filepath.Join(r.Dir, fmt.Sprintf("worker-%d.log", r.served)))
+	if err == nil {
+		w.ops = "http://127.0.0.1:" + port
+	}
+	return w, err
 }
 
 // stopWorkers kills the workers: nothing moves while the account is taken.
@@ -230,6 +262,9 @@ func (r *run) close() error {
 	}
 	if r.sink != nil {
 		errs = append(errs, r.sink.Close())
+	}
+	for _, h := range r.hostile {
+		h.close()
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.close())

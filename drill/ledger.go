@@ -44,7 +44,8 @@ func (s span) near(t time.Time, late time.Duration) bool {
 // goroutine may use it.
 type ledger struct {
 	mu       sync.Mutex
-	asked    int // jobs below it were sent, perhaps in vain
+	asked    int         // jobs below it were sent, perhaps in vain
+	sent     []time.Time // when each was first sent
 	accepted map[int]bool
 	arrivals map[int][]receipt
 	dead     map[int]bool
@@ -61,10 +62,13 @@ func newLedger() *ledger {
 }
 
 // ask notes that all jobs below last are being sent.
-func (l *ledger) ask(last int) {
+func (l *ledger) ask(last int, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked = last
+	for len(l.sent) < last {
+		l.sent = append(l.sent, at)
+	}
 }
 
 // accept notes a job that the queue has taken.

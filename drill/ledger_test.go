@@ -93,7 +93,7 @@ func TestARecordedAttemptIsNotExplainedByAKill(t *testing.T) {
 
 func TestTheLedgerTellsLossFromRepetition(t *testing.T) {
 	l := newLedger()
-	l.ask(6)
+	l.ask(6, at(0))
 	for job := range 5 {
 		l.accept(job)
 	}

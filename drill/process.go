@@ -15,6 +15,7 @@ import (
 type process struct {
 	cmd  *exec.Cmd
 	log  string
+	ops  string // of a worker: the URL of its listener for operators
 	done chan struct{}
 }
 
@@ -55,6 +56,25 @@ func (p *process) kill() error {
 		return fmt.Errorf("kill %s: %w", p.cmd.Path, err)
 	}
 	<-p.done
+	return nil
+}
+
+// stop ends the process as an orchestrator does, by SIGTERM, and waits until it
+// has drained. It must end by itself and well.
+func (p *process) stop(limit time.Duration) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop %s: %w", p.cmd.Path, err)
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-p.done:
+	case <-late.C:
+		return fmt.Errorf("a worker has not ended %v after SIGTERM:\n%s", limit, p.tail())
+	}
+	if state := p.cmd.ProcessState; !state.Success() {
+		return fmt.Errorf("a worker ended with %v after SIGTERM:\n%s", state, p.tail())
+	}
 	return nil
 }
 

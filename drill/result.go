@@ -20,10 +20,19 @@ type Result struct {
 	Kills  int            `json:"kills"`  // of workers
 
 	RedisKills int     `json:"redis_kills"`
-	Refused    int64   `json:"refused_logins"` // while the password was wrong, and by faults
-	Parked     int64   `json:"parked"`         // most jobs seen waiting for the password
+	Restarts   int     `json:"restarts,omitempty"` // by SIGTERM
+	Refused    int64   `json:"refused_logins"`     // while the password was wrong, and by faults
+	Parked     int64   `json:"parked"`             // most jobs seen waiting for the password
 	Seconds    float64 `json:"seconds"`
 	Seed       uint64  `json:"seed"`
+
+	Delay    *Times `json:"delay,omitempty"`     // from a job's sending to its mail, under a steady load
+	Drain    *Times `json:"drain,omitempty"`     // from SIGTERM to the end of a worker
+	FirstJob *Times `json:"first_job,omitempty"` // from redis-server's first answer after a kill to the first mail of a new attempt
+	TakeOver *Times `json:"take_over,omitempty"` // from the kill of a worker to the mails of the jobs it held
+	Soak     *Soak  `json:"soak,omitempty"`
+	// Missed names each figure that was not reached.
+	Missed []string `json:"missed,omitempty"`
 }
 
 // Err is nil if nothing was lost and each duplicate has a cause.
@@ -35,11 +44,29 @@ func (r Result) Err() error {
 	if r.Unexplained > 0 {
 		errs = append(errs, fmt.Errorf("%d duplicates have no cause", r.Unexplained))
 	}
+	for _, text := range r.Missed {
+		errs = append(errs, errors.New(text))
+	}
 	return errors.Join(errs...)
 }
 
 // String is the result in one line.
 func (r Result) String() string {
-	return fmt.Sprintf("accepted %d, delivered %d, dead %d, left %d, lost %d, duplicated %d, unexplained %d, kills %d, redis kills %d, %.1f s",
+	line := fmt.Sprintf("accepted %d, delivered %d, dead %d, left %d, lost %d, duplicated %d, unexplained %d, kills %d, redis kills %d, %.1f s",
 		r.Accepted, r.Delivered, r.Dead, r.Left, r.Lost, r.Duplicated, r.Unexplained, r.Kills, r.RedisKills, r.Seconds)
+	if r.Restarts > 0 {
+		line += fmt.Sprintf(", restarts %d", r.Restarts)
+	}
+	for _, t := range []struct {
+		name string
+		of   *Times
+	}{{"delay", r.Delay}, {"drain", r.Drain}, {"first job", r.FirstJob}, {"take-over", r.TakeOver}} {
+		if t.of != nil {
+			line += fmt.Sprintf("; %s %v", t.name, *t.of)
+		}
+	}
+	if r.Soak != nil {
+		line += "; " + r.Soak.String()
+	}
+	return line
 }

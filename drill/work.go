@@ -29,9 +29,9 @@ const (
 // password is the n-th password of the sink. It opens nothing else.
 func password(n int) string { return "drill-pa55word-" + strconv.Itoa(n) }
 
-// putLogin stores the login to the sink, again and again while Redis is away.
-func (r *run) putLogin(ctx context.Context, pass string) error {
-	host, port, err := net.SplitHostPort(r.sink.Addr())
+// putLogin stores the login to a mail server, again and again while Redis is away.
+func (r *run) putLogin(ctx context.Context, key, addr, pass string) error {
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("address of the mail sink: %w", err)
 	}
@@ -45,7 +45,7 @@ func (r *run) putLogin(ctx context.Context, pass string) error {
 		return fmt.Errorf("encode the login: %w", err)
 	}
 	return insist(ctx, func() error {
-		_, _, err := r.store.Put(ctx, "drill", secrets.PutRequest{Key: secretKey, Value: redact.New(string(value))})
+		_, _, err := r.store.Put(ctx, "drill", secrets.PutRequest{Key: key, Value: redact.New(string(value))})
 		return err
 	})
 }
@@ -87,12 +87,8 @@ func (r *run) work(ctx context.Context) error {
 	sent := make(chan struct{})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { defer close(sent); return r.send(ctx) })
-	group.Go(func() error { return r.killWorkers(ctx) })
-	if r.server != nil && !r.Quiet {
-		group.Go(func() error { return r.killRedis(ctx) })
-	}
-	if !r.Quiet {
-		group.Go(func() error { return r.rotate(ctx) })
+	for _, spoil := range r.spoilers() {
+		group.Go(func() error { return spoil(ctx) })
 	}
 	group.Go(func() error {
 		defer stop()
@@ -101,14 +97,33 @@ func (r *run) work(ctx context.Context) error {
 	return group.Wait()
 }
 
+// spoilers are what breaks the installation, each in a goroutine of its own.
+func (r *run) spoilers() []func(context.Context) error {
+	switch {
+	case r.Soak:
+		return []func(context.Context) error{r.measure, r.annoy}
+	case r.Rolling > 0:
+		return []func(context.Context) error{r.roll}
+	case r.Outages:
+		return []func(context.Context) error{r.killRedis}
+	case r.Quiet:
+		return []func(context.Context) error{r.killWorkers}
+	case r.server == nil:
+		return []func(context.Context) error{r.killWorkers, r.rotate}
+	}
+	return []func(context.Context) error{r.killWorkers, r.killRedis, r.rotate}
+}
+
 // past reports whether this part of the limit is over.
 func (r *run) past(share float64) bool {
 	return r.Limit > 0 && time.Since(r.began) > time.Duration(share*float64(r.Limit))
 }
 
-// send enqueues the jobs. A batch whose answer did not come is sent again: its
-// jobs have ids, so each is accepted once.
+// send enqueues the jobs.
 func (r *run) send(ctx context.Context) error {
+	if r.Rate > 0 {
+		return r.sendSteadily(ctx)
+	}
 	for first := 0; (r.Jobs == 0 || first < r.Jobs) && !r.past(sendShare); {
 		if p := r.ledger.progress(); p.Accepted-p.Delivered > backlog {
 			if pause(ctx, again) != nil {
@@ -120,31 +135,37 @@ func (r *run) send(ctx context.Context) error {
 		if r.Jobs > 0 {
 			last = min(last, r.Jobs)
 		}
-		var jobs []json.RawMessage
-		for n := first; n < last; n++ {
-			jobs = append(jobs, fmt.Appendf(nil, `{"id":%q,"action":{"type":"email-smtp","smtp_secret":%q,"from":%q,`+
-				`"to":"box@drill.test","subject":"drill %d","message":"body of %d"}}`, idOf(n), secretKey, senderOf(n), n, n))
-		}
-		r.ledger.ask(last)
-		var receipts []queue.Receipt
-		err := insist(ctx, func() (err error) {
-			receipts, err = r.queue.Enqueue(ctx, jobs...)
-			if bad, ok := errors.AsType[*queue.InvalidJobError](err); ok {
-				return bad
-			}
-			return err
-		})
-		for i, receipt := range receipts {
-			if receipt.ID != "" {
-				r.ledger.accept(first + i)
-			}
-		}
-		if err != nil {
+		if r.enqueue(ctx, first, last) != nil {
 			return nil // ctx has ended
 		}
 		first = last
 	}
 	return nil
+}
+
+// enqueue sends the jobs from first to below last. A batch whose answer did not
+// come is sent again: its jobs have ids, so each is accepted once.
+func (r *run) enqueue(ctx context.Context, first, last int) error {
+	var jobs []json.RawMessage
+	for n := first; n < last; n++ {
+		jobs = append(jobs, fmt.Appendf(nil, `{"id":%q,"action":{"type":"email-smtp","smtp_secret":%q,"from":%q,`+
+			`"to":"box@drill.test","subject":"drill %d","message":"body of %d"}}`, idOf(n), secretKey, senderOf(n), n, n))
+	}
+	r.ledger.ask(last, time.Now())
+	var receipts []queue.Receipt
+	err := insist(ctx, func() (err error) {
+		receipts, err = r.queue.Enqueue(ctx, jobs...)
+		if bad, ok := errors.AsType[*queue.InvalidJobError](err); ok {
+			return bad
+		}
+		return err
+	})
+	for i, receipt := range receipts {
+		if receipt.ID != "" {
+			r.ledger.accept(first + i)
+		}
+	}
+	return err
 }
 
 func idOf(job int) string { return "drill-" + strconv.Itoa(job) }
@@ -178,7 +199,7 @@ func (r *run) killWorkers(ctx context.Context) error {
 // killRedis kills redis-server at each interval and starts it again.
 func (r *run) killRedis(ctx context.Context) error {
 	for pause(ctx, r.RedisEach) == nil {
-		if r.past(killShare) {
+		if r.past(killShare) || r.For > 0 && time.Since(r.began) > r.For {
 			return nil
 		}
 		from := time.Now()
@@ -188,7 +209,9 @@ func (r *run) killRedis(ctx context.Context) error {
 		if err := r.server.start(); err != nil {
 			return err
 		}
-		r.ledger.killed(true, from, time.Now())
+		now := time.Now()
+		r.ledger.killed(true, from, now)
+		r.back = append(r.back, now)
 	}
 	return nil
 }
@@ -202,7 +225,7 @@ func (r *run) rotate(ctx context.Context) error {
 		}
 	}
 	r.sink.SetLogin(user, password(2))
-	if r.putLogin(ctx, password(3)) != nil {
+	if r.putLogin(ctx, secretKey, r.sink.Addr(), password(3)) != nil {
 		return nil // ctx has ended
 	}
 	for end := time.Now().Add(wrongFor); time.Now().Before(end); {
@@ -214,7 +237,7 @@ func (r *run) rotate(ctx context.Context) error {
 		}
 	}
 	// A run that is stopped now need not be left with the wrong one: it ends.
-	_ = r.putLogin(ctx, password(2))
+	_ = r.putLogin(ctx, secretKey, r.sink.Addr(), password(2))
 	return nil
 }
 
@@ -249,8 +272,12 @@ func (r *run) watch(ctx context.Context, sent <-chan struct{}) error {
 	return nil
 }
 
-// empty reports whether no job is left in the queue.
+// empty reports whether no job is left in the queue. Those of hostile servers
+// do not count.
 func (r *run) empty(ctx context.Context) bool {
+	if r.Soak {
+		return r.buried(ctx) == nil && len(r.ledger.missing()) == 0
+	}
 	s, err := r.queue.Stats(ctx)
 	return err == nil && s.Jobs[queue.Ready]+s.Jobs[queue.Running]+s.Jobs[queue.Delayed]+s.Jobs[queue.Parked] == 0
 }

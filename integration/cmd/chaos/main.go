@@ -34,11 +34,24 @@ func run(ctx context.Context) (err error) {
 	flag.DurationVar(&c.WorkerEach, "interval", 0, "time between two kills of workers (1s)")
 	flag.DurationVar(&c.RedisEach, "redis-interval", 0, "time between two kills of redis-server (5s)")
 	flag.BoolVar(&c.Quiet, "quiet-server", false, "kill only workers: no faults, no kills of redis-server, one password")
+	flag.DurationVar(&c.Rolling, "rolling", 0, "no faults: restart one worker after the other at this interval, by SIGTERM")
+	flag.BoolVar(&c.Outages, "outages", false, "no faults but the kills of redis-server: how soon does work go on?")
+	soak := flag.Duration("soak", 0, "no kills: measure the workers for so long, with hostile mail servers among the good")
+	flag.DurationVar(&c.For, "for", 10*time.Minute, "how long -rolling and -outages last")
+	flag.IntVar(&c.Rate, "rate", 100, "jobs a second of -rolling, -outages and -soak")
 	flag.Uint64Var(&c.Seed, "seed", 1, "which mails are spoilt and which workers are killed")
 	root := flag.String("root", ".", "the checkout to build")
 	asJSON := flag.Bool("json", false, "print JSON")
 	quiet := flag.Bool("quiet", false, "no progress")
 	flag.Parse()
+	if c.Soak = *soak > 0; c.Soak {
+		c.For = *soak
+	}
+	if c.Rolling > 0 || c.Outages || c.Soak {
+		c.Jobs = 0
+	} else {
+		c.Rate, c.For = 0, 0
+	}
 
 	if c.Dir, err = os.MkdirTemp("", "sealpost-chaos-*"); err != nil {
 		return fmt.Errorf("make a directory: %w", err)

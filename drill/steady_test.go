@@ -1,0 +1,88 @@
+package drill
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func TestTimesAreOfAllCases(t *testing.T) {
+	var all []time.Duration
+	for i := range 101 {
+		all = append(all, time.Duration(100-i)*time.Second)
+	}
+	if diff := cmp.Diff(&Times{Count: 101, P50: 50, P99: 99, Max: 100}, timesOf(all)); diff != "" {
+		t.Errorf("times (-want +got):\n%s", diff)
+	}
+	if got := timesOf(nil); got != nil {
+		t.Errorf("times of nothing are %v, want none", got)
+	}
+}
+
+// soaked is a soak of an hour, a sample each 10 s, with noise and a growth by hour.
+func soaked(rss, fds, goroutines float64) *Soak {
+	random := rand.New(rand.NewPCG(1, 2))
+	var all []sample
+	for at := time.Duration(0); at < time.Hour; at += sampleEach {
+		h := at.Hours()
+		all = append(all, sample{time.Unix(1_000_000, 0).Add(at), (60 + rss*h + 6*random.NormFloat64()) * mib,
+			40 + fds*h + 4*random.NormFloat64(), 500 + goroutines*h + 20*random.NormFloat64()})
+	}
+	return soakOf(all, time.Hour)
+}
+
+func TestASoakMissesWhatGrows(t *testing.T) {
+	for _, tt := range []struct {
+		name                 string
+		rss, fds, goroutines float64
+		want                 string // a part of the only miss, "" for none
+	}{
+		{"noise alone", 0, 0, 0, ""},
+		{"memory that falls", -20, 0, 0, ""},
+		{"memory", 20, 0, 0, "memory"},
+		{"descriptors", 0, 15, 0, "descriptors"},
+		{"goroutines", 0, 0, 120, "goroutines"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := soaked(tt.rss, tt.fds, tt.goroutines).missed()
+			if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)) {
+				t.Errorf("missed %q, want one with %q", got, tt.want)
+			}
+		})
+	}
+	if got := soakOf(nil, time.Hour).missed(); len(got) == 0 {
+		t.Error("a soak without samples missed nothing")
+	}
+}
+
+func TestASoakFindsTheSlope(t *testing.T) {
+	got := soaked(10, 0, 0).RSS
+	if diff := cmp.Diff(10.0, got.PerHour, cmpopts.EquateApprox(0, 4*got.Error)); diff != "" || got.Error > 4 {
+		t.Errorf("slope %.2f ± %.2f MiB/h, want about 10", got.PerHour, got.Error)
+	}
+}
+
+// The first mail after an outage is one whose attempt began after it.
+func TestMailsAfterAnOutageComeInOrder(t *testing.T) {
+	l := newLedger()
+	for _, m := range []struct {
+		job int
+		at  float64
+	}{{3, 12}, {1, 11}, {2, 9}, {4, 19}} {
+		a := arrival(m.at, "a", false)
+		a.From = senderOf(m.job)
+		l.arrived(a)
+	}
+	var jobs []int
+	for _, a := range l.after(at(10)) {
+		jobs = append(jobs, a.job)
+	}
+	if !slices.Equal(jobs, []int{1, 3}) {
+		t.Errorf("mails of jobs %v, want 1 and 3", jobs)
+	}
+}
