@@ -12,12 +12,13 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 
+	"github.com/sealpost/sealpost/faultline"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/queue/queuetest"
 )
 
 // pair is a primary and a replica whose line to it can be stalled.
-func pair(t *testing.T) (primary *queuetest.Server, replica *queuetest.Server, line *queuetest.Line) {
+func pair(t *testing.T) (primary *queuetest.Server, replica *queuetest.Server, line *faultline.Line) {
 	t.Helper()
 	primary = queuetest.NewServer(t, "--appendonly", "no", "--repl-diskless-sync-delay", "0")
 	line = queuetest.NewLine(t, primary.Addr())
