@@ -19,6 +19,9 @@ const (
 	takeMost  = lease + 2*time.Second
 )
 
+// outageMost is how long redis-server is away at most when only that is tried.
+const outageMost = 6 * time.Second
+
 // tick is how often a steady load is sent.
 const tick = 50 * time.Millisecond
 

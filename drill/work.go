@@ -206,6 +206,11 @@ func (r *run) killRedis(ctx context.Context) error {
 		if err := r.server.close(); err != nil {
 			return err
 		}
+		if r.Outages { // the workers' pauses between tries grow meanwhile
+			if pause(ctx, time.Duration(r.random.Int64N(int64(outageMost)))) != nil {
+				return nil
+			}
+		}
 		if err := r.server.start(); err != nil {
 			return err
 		}

@@ -14,8 +14,6 @@ const (
 	settlePause   = 2 * time.Millisecond // how long an outcome waits for others in a busy process
 	settleTimeout = 5 * time.Second      // how long a stopping process goes on trying
 	retryFirst    = 50 * time.Millisecond
-	retryMost     = 2 * time.Second // longest pause between two tries of a call that fails
-
 	// settleFlights is how many script calls are under way at once. What the far
 	// side accepted and Redis has not been told is sent again if the process is
 	// killed, so an outcome does not wait for the answer to those before it: with
@@ -27,6 +25,9 @@ const (
 	// costs as much as ten jobs in it. No process sends as many mails.
 	settleBusy   = 100
 	settleWindow = 20 * time.Millisecond
+	// retryMost is the longest pause between two tries of a call that fails: work
+	// goes on within a second of the return of Redis (chaos -outages).
+	retryMost = 500 * time.Millisecond
 )
 
 // move is a script that ends a claim.
