@@ -145,21 +145,29 @@ func TestDisturbSpoilsWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	defer stop()
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer stop()
-	all.Go(func() { l.Disturb(ctx, 2*time.Millisecond, 1) })
+	all.Go(func() { l.Disturb(ctx, 30*time.Millisecond, 1) })
+	for range 12 { // clients that talk until it fails, and connect again
+		all.Go(func() {
+			for ctx.Err() == nil {
+				c, err := net.Dial("tcp", l.Addr())
+				for err == nil && ctx.Err() == nil {
+					err = say(c, "hello")
+				}
+				if c != nil {
+					_ = c.Close()
+				}
+			}
+		})
+	}
 	for len(l.Counts()) < 6 {
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			t.Fatalf("only %v happened in the time", l.Counts())
+		case <-time.After(10 * time.Millisecond):
 		}
-		c, err := net.Dial("tcp", l.Addr())
-		if err != nil {
-			continue // reset before it was there
-		}
-		_ = say(c, "hello") // may well fail: that is what the line is for
-		_ = c.Close()
 	}
 }
