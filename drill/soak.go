@@ -30,10 +30,10 @@ const (
 	mib        = 1 << 20
 )
 
-// sample is what all workers held at a moment.
+// sample is what a worker held at a moment; of several, the mean.
 type sample struct {
-	at                   time.Time
-	rss, fds, goroutines float64 // bytes, number, number
+	at                         time.Time
+	rss, heap, fds, goroutines float64 // bytes, bytes, number, number
 }
 
 // Trend is how something moved over a soak.
@@ -45,20 +45,21 @@ type Trend struct {
 	Error   float64 `json:"error"`    // standard error of the slope, per hour
 }
 
-// Soak is how the workers' use of the machine moved, all of them summed up.
+// Soak is how a worker's use of the machine moved, as the mean of all workers.
 type Soak struct {
 	Samples    int     `json:"samples"`
 	Hours      float64 `json:"hours"` // after the warm-up
 	RSS        Trend   `json:"rss_mib"`
+	Heap       Trend   `json:"heap_mib"` // at which the collector starts, twice what lives: no noise, no judgement
 	FDs        Trend   `json:"descriptors"`
 	Goroutines Trend   `json:"goroutines"`
 }
 
 // String is the soak in a few words.
 func (s Soak) String() string {
-	return fmt.Sprintf("soak of %.2f h after the warm-up, %d samples: RSS %.1f to %.1f MiB, %+.2f ± %.2f MiB/h; descriptors %.0f to %.0f, %+.1f ± %.1f/h; goroutines %.0f to %.0f, %+.1f ± %.1f/h",
+	return fmt.Sprintf("soak of %.2f h after the warm-up, %d samples: a worker's RSS %.1f to %.1f MiB, %+.2f ± %.2f MiB/h; heap %+.2f ± %.2f MiB/h; descriptors %.0f to %.0f, %+.1f ± %.1f/h; goroutines %.0f to %.0f, %+.1f ± %.1f/h",
 		s.Hours, s.Samples, s.RSS.First, s.RSS.Last, s.RSS.PerHour, s.RSS.Error,
-		s.FDs.First, s.FDs.Last, s.FDs.PerHour, s.FDs.Error,
+		s.Heap.PerHour, s.Heap.Error, s.FDs.First, s.FDs.Last, s.FDs.PerHour, s.FDs.Error,
 		s.Goroutines.First, s.Goroutines.Last, s.Goroutines.PerHour, s.Goroutines.Error)
 }
 
@@ -69,7 +70,7 @@ func (s Soak) missed() []string {
 	}
 	var found []string
 	if grown := s.RSS.PerHour - errorsOff*s.RSS.Error; grown > rssMost {
-		found = append(found, fmt.Sprintf("the memory of the workers grows by at least %.2f MiB an hour", grown))
+		found = append(found, fmt.Sprintf("the memory of a worker grows by at least %.2f MiB an hour", grown))
 	}
 	for _, t := range []struct {
 		name string
@@ -77,7 +78,7 @@ func (s Soak) missed() []string {
 	}{{"descriptors", s.FDs}, {"goroutines", s.Goroutines}} {
 		grown := (t.of.PerHour - errorsOff*t.of.Error) * s.Hours
 		if grown > max(growthMost*t.of.First, growthFew) {
-			found = append(found, fmt.Sprintf("the %s of the workers grow: %.0f more over the soak", t.name, grown))
+			found = append(found, fmt.Sprintf("the %s of a worker grow: %.0f more over the soak", t.name, grown))
 		}
 	}
 	return found
@@ -104,7 +105,8 @@ func (r *run) measure(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("measure a worker: %w", err)
 			}
-			sum.rss, sum.fds, sum.goroutines = sum.rss+s.rss, sum.fds+s.fds, sum.goroutines+s.goroutines
+			n := float64(len(r.workers))
+			sum.rss, sum.heap, sum.fds, sum.goroutines = sum.rss+s.rss/n, sum.heap+s.heap/n, sum.fds+s.fds/n, sum.goroutines+s.goroutines/n
 		}
 		r.samples = append(r.samples, sum)
 	}
@@ -130,8 +132,12 @@ func (p *process) sample(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	routines, err := p.metric(ctx, "go_goroutines")
-	return sample{rss: pages * float64(os.Getpagesize()), fds: float64(len(fds)), goroutines: routines}, err
+	s := sample{rss: pages * float64(os.Getpagesize()), fds: float64(len(fds))}
+	if s.goroutines, err = p.metric(ctx, "go_goroutines"); err != nil {
+		return s, err
+	}
+	s.heap, err = p.metric(ctx, "go_memstats_next_gc_bytes")
+	return s, err
 }
 
 // metric reads one gauge of a worker.
@@ -167,6 +173,7 @@ func soakOf(all []sample, length time.Duration) *Soak {
 	return &Soak{
 		Samples: len(all), Hours: all[len(all)-1].at.Sub(all[0].at).Hours(),
 		RSS:        trendOf(all, func(s sample) float64 { return s.rss / mib }),
+		Heap:       trendOf(all, func(s sample) float64 { return s.heap / mib }),
 		FDs:        trendOf(all, func(s sample) float64 { return s.fds }),
 		Goroutines: trendOf(all, func(s sample) float64 { return s.goroutines }),
 	}

@@ -30,7 +30,7 @@ func soaked(rss, fds, goroutines float64) *Soak {
 	var all []sample
 	for at := time.Duration(0); at < time.Hour; at += sampleEach {
 		h := at.Hours()
-		all = append(all, sample{time.Unix(1_000_000, 0).Add(at), (60 + rss*h + 6*random.NormFloat64()) * mib,
+		all = append(all, sample{time.Unix(1_000_000, 0).Add(at), (60 + rss*h + 6*random.NormFloat64()) * mib, 100 * mib,
 			40 + fds*h + 4*random.NormFloat64(), 500 + goroutines*h + 20*random.NormFloat64()})
 	}
 	return soakOf(all, time.Hour)
