@@ -21,8 +21,11 @@ func (r *run) account(ctx context.Context) (Result, error) {
 	if err := r.buried(ctx); err != nil {
 		return Result{}, err
 	}
+	if line := r.lines[workerMail]; line != nil {
+		r.ledger.lineEnds(line.Events())
+	}
 	p := r.ledger.progress()
-	result := Result{Causes: map[string]int{}, Faults: r.mischief.counts(), Accepted: p.Accepted, Kills: p.Kills,
+	result := Result{Causes: map[string]int{}, Faults: r.mischief.counts(), LineFaults: r.lineFaults(), Accepted: p.Accepted, Kills: p.Kills,
 		RedisKills: p.RedisKills, Refused: r.sink.Counts().Refusals, Parked: r.parked, Seed: r.Seed}
 	r.ledger.count(&result)
 	result.Restarts = len(r.drains)

@@ -2,8 +2,9 @@
 //
 // A run starts a redis-server, a STARTTLS mail sink that spoils three mails of
 // ten, and worker processes of the program; enqueues mails; kills a random
-// worker with kill -9 each second and redis-server each five; and changes the
-// password in the middle, to a wrong one first. At the end a ledger of accepted
+// worker with kill -9 each second and redis-server each five; cuts, stalls and
+// slows down connections between all of them; and changes the password in the
+// middle, to a wrong one first. At the end a ledger of accepted
 // jobs is compared with the sink's: nothing may be lost, and each duplicate must
 // have a cause that one of the logs shows (ledger.go).
 //
@@ -23,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sealpost/sealpost/actions/sink"
+	"github.com/sealpost/sealpost/faultline"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -54,8 +56,8 @@ type Config struct {
 	WorkerEach, RedisEach time.Duration
 	// Seed makes the faults and the choice of victims repeatable.
 	Seed uint64
-	// Quiet leaves out the sink's faults, the kills of Redis and the change of the
-	// password: then only workers are killed.
+	// Quiet leaves out the faults of the sink and of the lines, the kills of Redis
+	// and the change of the password: then only workers are killed.
 	Quiet bool
 	// Rate is how many jobs a second are sent, For how long. 0: as many as are
 	// taken, until Jobs or Limit.
@@ -116,6 +118,8 @@ type run struct {
 	parked   int64
 	hostile  []*hostile
 	samples  []sample
+	lines    map[string]*faultline.Line
+	mailAddr string
 	drains   []time.Duration
 	back     []time.Time // when redis-server answered again
 	began    time.Time
@@ -129,7 +133,7 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 	if err := c.complete(); err != nil {
 		return Result{}, err
 	}
-	r := &run{Config: c, ledger: newLedger(), mischief: newMischief(c.Seed), random: rand.New(rand.NewPCG(c.Seed, 0))}
+	r := &run{Config: c, ledger: newLedger(), lines: map[string]*faultline.Line{}, mischief: newMischief(c.Seed), random: rand.New(rand.NewPCG(c.Seed, 0))}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(); err != nil {
 		return Result{}, err
@@ -160,18 +164,21 @@ func (r *run) open() error {
 		}
 		url = r.server.url()
 	}
-	options, err := redis.ParseURL(url)
-	if err != nil {
-		return errors.New("drill: the URL of Redis is none")
+	if err := r.openRedis(url); err != nil {
+		return err
 	}
-	options.MaxRetries, options.DisableIdentity = -1, true
-	r.rdb = redis.NewClient(options)
-	r.queue = queue.NewClient(r.rdb, queue.ClientOptions{})
 	smtp := sink.SMTPConfig{Username: user, Password: password(1), Keep: 1, OnMessage: r.ledger.arrived, OnEnd: r.ledger.ended}
-	if !r.Quiet && r.Rolling == 0 && !r.Outages {
+	if r.faulty() || r.Soak {
 		smtp.Choose = r.mischief.choose
 	}
+	var err error
 	if r.sink, err = sink.StartSMTP(smtp); err != nil {
+		return err
+	}
+	if r.mailAddr, err = r.through(workerMail, r.sink.Addr()); err != nil {
+		return err
+	}
+	if url, err = r.redisThrough(workerRedis, url); err != nil {
 		return err
 	}
 	if err := r.seal(url); err != nil {
@@ -189,6 +196,24 @@ func (r *run) open() error {
 		}
 		r.workers = append(r.workers, w)
 	}
+	return nil
+}
+
+var errURL = errors.New("drill: the URL of Redis is none")
+
+// openRedis connects the producer.
+func (r *run) openRedis(url string) error {
+	url, err := r.redisThrough(producerRedis, url)
+	if err != nil {
+		return err
+	}
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		return errURL
+	}
+	options.MaxRetries, options.DisableIdentity = -1, true
+	r.rdb = redis.NewClient(options)
+	r.queue = queue.NewClient(r.rdb, queue.ClientOptions{})
 	return nil
 }
 
@@ -213,7 +238,7 @@ func (r *run) seal(url string) error {
 	r.store.OnChange(func(ctx context.Context, ref secrets.Ref) {
 		_, _ = r.queue.CredentialChanged(ctx, ref.ID, ref.Version) // the workers' sweep sees it too
 	})
-	return r.putLogin(context.Background(), secretKey, r.sink.Addr(), password(1))
+	return r.putLogin(context.Background(), secretKey, r.mailAddr, password(1))
 }
 
 // Files of a run.
@@ -259,6 +284,9 @@ func (r *run) close() error {
 	}
 	if r.rdb != nil {
 		errs = append(errs, r.rdb.Close())
+	}
+	for _, line := range r.lines {
+		line.Close()
 	}
 	if r.sink != nil {
 		errs = append(errs, r.sink.Close())

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/sealpost/sealpost/actions/sink"
+	"github.com/sealpost/sealpost/faultline"
 	"github.com/sealpost/sealpost/queue"
 )
 
 // Causes of a duplicate.
 const (
 	causeReply   = "reply lost: the mail server took it and cut the line or refused"
+	causeLine    = "reply lost: the line was cut after the server took it"
 	causeWorker  = "worker killed between the server's yes and its record"
 	causeRedis   = "redis killed before the record was taken"
 	causeLease   = "lease lost: another worker had the job by then"
@@ -49,9 +51,10 @@ type ledger struct {
 	accepted map[int]bool
 	arrivals map[int][]receipt
 	dead     map[int]bool
-	strange  int                    // mails of no job
-	ends     map[string][]time.Time // of connections, by the client's address
-	last     map[string]time.Time   // mail of a connection
+	cuts     map[string][]faultline.Event // faults that ended a connection to the mail server, by its address there
+	strange  int                          // mails of no job
+	ends     map[string][]time.Time       // of connections, by the client's address
+	last     map[string]time.Time         // mail of a connection
 	workers  []span
 	redis    []span
 	total    int
@@ -97,6 +100,16 @@ func (l *ledger) ended(remote string, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ends[remote] = append(l.ends[remote], at)
+}
+
+// lineEnds notes what the line to the mail server has cut.
+func (l *ledger) lineEnds(events []faultline.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cuts = map[string][]faultline.Event{}
+	for _, e := range events {
+		l.cuts[e.Server] = append(l.cuts[e.Server], e)
+	}
 }
 
 // bury notes a dead letter.
@@ -182,6 +195,8 @@ func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease, 
 	switch {
 	case r.spoilt:
 		return causeReply // by the sink's own log
+	case (record == nil || record.Certainty != queue.Accepted) && l.cutOnTheWay(r):
+		return causeLine // by the line's own log
 	case record == nil && (l.endedByKill(r) || s.Crashes > 0 && l.cutOff(r, lease)):
 		return causeWorker // no record, and the connection died with a worker
 	case record == nil && slices.ContainsFunc(l.redis, func(k span) bool {
@@ -192,6 +207,15 @@ func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease, 
 		return causeLease // the queue counts each claim that was taken from a worker, after its lease
 	}
 	return causeNothing
+}
+
+// cutOnTheWay reports whether the line cut the connection of r, and its client got
+// nothing that the server said since r.
+func (l *ledger) cutOnTheWay(r receipt) bool {
+	const port = 10 * time.Second // in which no port is used again
+	return slices.ContainsFunc(l.cuts[r.remote], func(e faultline.Event) bool {
+		return e.Answered.Before(r.at) && e.At.Sub(r.at).Abs() < port
+	})
 }
 
 // endedByKill reports whether the connection of r ended when a worker was killed.

@@ -17,8 +17,10 @@ type Result struct {
 
 	Causes map[string]int `json:"causes"` // duplicates by cause
 	Faults map[string]int `json:"faults"` // what the mail server did wrong
-	Kills  int            `json:"kills"`  // of workers
+	// LineFaults are those of the connections between the parties.
+	LineFaults map[string]int `json:"line_faults,omitempty"`
 
+	Kills      int     `json:"kills"` // of workers
 	RedisKills int     `json:"redis_kills"`
 	Restarts   int     `json:"restarts,omitempty"` // by SIGTERM
 	Refused    int64   `json:"refused_logins"`     // while the password was wrong, and by faults
@@ -56,6 +58,13 @@ func (r Result) String() string {
 		r.Accepted, r.Delivered, r.Dead, r.Left, r.Lost, r.Duplicated, r.Unexplained, r.Kills, r.RedisKills, r.Seconds)
 	if r.Restarts > 0 {
 		line += fmt.Sprintf(", restarts %d", r.Restarts)
+	}
+	if len(r.LineFaults) > 0 {
+		sum := 0
+		for _, n := range r.LineFaults {
+			sum += n
+		}
+		line += fmt.Sprintf(", line faults %d", sum)
 	}
 	for _, t := range []struct {
 		name string

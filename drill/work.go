@@ -109,9 +109,9 @@ func (r *run) spoilers() []func(context.Context) error {
 	case r.Quiet:
 		return []func(context.Context) error{r.killWorkers}
 	case r.server == nil:
-		return []func(context.Context) error{r.killWorkers, r.rotate}
+		return []func(context.Context) error{r.killWorkers, r.rotate, r.disturb}
 	}
-	return []func(context.Context) error{r.killWorkers, r.killRedis, r.rotate}
+	return []func(context.Context) error{r.killWorkers, r.killRedis, r.rotate, r.disturb}
 }
 
 // past reports whether this part of the limit is over.
@@ -230,7 +230,7 @@ func (r *run) rotate(ctx context.Context) error {
 		}
 	}
 	r.sink.SetLogin(user, password(2))
-	if r.putLogin(ctx, secretKey, r.sink.Addr(), password(3)) != nil {
+	if r.putLogin(ctx, secretKey, r.mailAddr, password(3)) != nil {
 		return nil // ctx has ended
 	}
 	for end := time.Now().Add(wrongFor); time.Now().Before(end); {
@@ -242,7 +242,7 @@ func (r *run) rotate(ctx context.Context) error {
 		}
 	}
 	// A run that is stopped now need not be left with the wrong one: it ends.
-	_ = r.putLogin(ctx, secretKey, r.sink.Addr(), password(2))
+	_ = r.putLogin(ctx, secretKey, r.mailAddr, password(2))
 	return nil
 }
 
