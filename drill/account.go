@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/sealpost/sealpost/queue"
@@ -92,8 +91,8 @@ func (r *run) buried(ctx context.Context) error {
 			if strings.HasPrefix(letter.ID, hostilePrefix) {
 				continue
 			}
-			job, err := strconv.Atoi(strings.TrimPrefix(letter.ID, "drill-"))
-			if err != nil {
+			job, ok := numberOf(letter.ID)
+			if !ok {
 				return fmt.Errorf("a dead letter of no job of this run: %s", letter.ID)
 			}
 			r.ledger.bury(job)

@@ -109,8 +109,9 @@ type run struct {
 	ledger   *ledger
 	mischief *mischief
 	sink     *sink.SMTP
-	server   *server // nil: Redis is not ours
-	rdb      *redis.Client
+	server   *server       // nil: Redis is not ours
+	rdb      *redis.Client // of the producer
+	direct   *redis.Client // over no line
 	queue    *queue.Client
 	store    *secrets.Store
 	workers  []*process
@@ -119,6 +120,7 @@ type run struct {
 	hostile  []*hostile
 	samples  []sample
 	lines    map[string]*faultline.Line
+	names    map[string]bool // under which workers have read
 	mailAddr string
 	drains   []time.Duration
 	back     []time.Time // when redis-server answered again
@@ -133,7 +135,7 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 	if err := c.complete(); err != nil {
 		return Result{}, err
 	}
-	r := &run{Config: c, ledger: newLedger(), lines: map[string]*faultline.Line{}, mischief: newMischief(c.Seed), random: rand.New(rand.NewPCG(c.Seed, 0))}
+	r := &run{Config: c, ledger: newLedger(), lines: map[string]*faultline.Line{}, names: map[string]bool{}, mischief: newMischief(c.Seed), random: rand.New(rand.NewPCG(c.Seed, 0))}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(); err != nil {
 		return Result{}, err
@@ -194,6 +196,9 @@ func (r *run) open() error {
 		if err != nil {
 			return err
 		}
+		if r.Quiet || r.faulty() {
+			w.name = r.christen(context.Background(), redisStart)
+		}
 		r.workers = append(r.workers, w)
 	}
 	return nil
@@ -203,7 +208,13 @@ var errURL = errors.New("drill: the URL of Redis is none")
 
 // openRedis connects the producer.
 func (r *run) openRedis(url string) error {
-	url, err := r.redisThrough(producerRedis, url)
+	straight, err := redis.ParseURL(url)
+	if err != nil {
+		return errURL
+	}
+	straight.MaxRetries, straight.DisableIdentity = -1, true
+	r.direct = redis.NewClient(straight)
+	url, err = r.redisThrough(producerRedis, url)
 	if err != nil {
 		return err
 	}
@@ -282,8 +293,10 @@ func (r *run) close() error {
 	if r.store != nil {
 		r.store.Close()
 	}
-	if r.rdb != nil {
-		errs = append(errs, r.rdb.Close())
+	for _, c := range []*redis.Client{r.rdb, r.direct} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
 	}
 	for _, line := range r.lines {
 		line.Close()

@@ -24,7 +24,10 @@ const (
 // Times within which two clocks and two goroutines see one thing.
 const (
 	seenLate = 300 * time.Millisecond // the end of a connection after its process was killed
-	skew     = 750 * time.Millisecond // between a record's times (Redis' clock, as a worker knows it) and ours
+	// recordLate is how long after its return Redis may still lack a record: the
+	// longest pause between two tries, with jitter, and the call.
+	recordLate = 750 * time.Millisecond
+	skew       = 750 * time.Millisecond // between a record's times (Redis' clock, as a worker knows it) and ours
 )
 
 // receipt is one arrival of a job's mail.
@@ -57,6 +60,7 @@ type ledger struct {
 	last     map[string]time.Time         // mail of a connection
 	workers  []span
 	redis    []span
+	holdings []holding // in the order of the kills
 	total    int
 }
 
@@ -184,25 +188,27 @@ func (l *ledger) causes(job int, s queue.Status, lease time.Duration) []string {
 	var found []string
 	for i, r := range list {
 		if i != free {
-			found = append(found, l.cause(r, records[i], s, lease, apart(list, i)))
+			found = append(found, l.cause(job, r, records[i], s, lease, apart(list, i)))
 		}
 	}
 	return found
 }
 
 // cause is the evidence why the arrival r was not the last word on its job.
-func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease, apart time.Duration) string {
+func (l *ledger) cause(job int, r receipt, record *queue.Attempt, s queue.Status, lease, apart time.Duration) string {
 	switch {
 	case r.spoilt:
 		return causeReply // by the sink's own log
 	case (record == nil || record.Certainty != queue.Accepted) && l.cutOnTheWay(r):
 		return causeLine // by the line's own log
+	case record == nil && l.heldAtDeath(job, r, lease):
+		return causeWorker // no record, and Redis itself says that a dead worker held it
 	case record == nil && (l.endedByKill(r) || s.Crashes > 0 && l.cutOff(r, lease)):
 		return causeWorker // no record, and the connection died with a worker
-	case record == nil && slices.ContainsFunc(l.redis, func(k span) bool {
-		return k.near(r.at, lease+seenLate) || k.from.After(r.at) && k.from.Sub(r.at) < seenLate
+	case record == nil && s.Crashes > 0 && slices.ContainsFunc(l.redis, func(k span) bool {
+		return k.near(r.at, recordLate) || k.from.After(r.at) && k.from.Sub(r.at) < seenLate
 	}):
-		return causeRedis
+		return causeRedis // no record, a claim was lost, and Redis could not take the record then
 	case s.Crashes > 0 && apart >= lease*2/3:
 		return causeLease // the queue counts each claim that was taken from a worker, after its lease
 	}
@@ -212,9 +218,20 @@ func (l *ledger) cause(r receipt, record *queue.Attempt, s queue.Status, lease, 
 // cutOnTheWay reports whether the line cut the connection of r, and its client got
 // nothing that the server said since r.
 func (l *ledger) cutOnTheWay(r receipt) bool {
-	const port = 10 * time.Second // in which no port is used again
+	// The server may read what was cut later; no fault of a line lasts longer.
+	const before, after = 2 * time.Second, 5 * time.Second
 	return slices.ContainsFunc(l.cuts[r.remote], func(e faultline.Event) bool {
-		return e.Answered.Before(r.at) && e.At.Sub(r.at).Abs() < port
+		late := e.At.Sub(r.at)
+		return e.Answered.Before(r.at) && late > -before && late < after
+	})
+}
+
+// heldAtDeath reports whether r came before the kill of a worker that held the
+// job when it died.
+func (l *ledger) heldAtDeath(job int, r receipt, lease time.Duration) bool {
+	return slices.ContainsFunc(l.holdings, func(h holding) bool {
+		late := h.to.Sub(r.at)
+		return late > -seenLate && late < 2*lease && slices.Contains(h.jobs, job)
 	})
 }
 

@@ -43,7 +43,19 @@ func TestEachDuplicateNeedsEvidence(t *testing.T) {
 		}, queue.Status{}, causeNothing},
 		{"redis was killed while the record was on its way", arrival(10, "a", false), func(l *ledger) {
 			l.killed(true, at(9.9), at(10.2))
-		}, queue.Status{}, causeRedis},
+		}, queue.Status{Crashes: 1}, causeRedis},
+		{"redis was killed, but no claim was lost", arrival(10, "a", false), func(l *ledger) {
+			l.killed(true, at(9.9), at(10.2))
+		}, queue.Status{}, causeNothing},
+		{"redis was there for long enough to take the record", arrival(17, "a", false), func(l *ledger) {
+			l.killed(true, at(16), at(16.2))
+		}, queue.Status{Crashes: 1}, causeNothing},
+		{"a worker held it when it was killed", arrival(10, "a", false), func(l *ledger) {
+			l.held(holding{at(10.2), at(10.3), []int{6, 7}})
+		}, queue.Status{Crashes: 1}, causeWorker},
+		{"a worker that was killed held others", arrival(10, "a", false), func(l *ledger) {
+			l.held(holding{at(10.2), at(10.3), []int{6, 8}})
+		}, queue.Status{}, causeNothing},
 		{"redis was killed long before", arrival(10, "a", false), func(l *ledger) {
 			l.killed(true, at(2), at(2.2))
 		}, queue.Status{}, causeNothing},

@@ -18,7 +18,7 @@ const (
 )
 
 // lineEach is about how often a connection of a line is spoilt.
-const lineEach = 300 * time.Millisecond
+const lineEach = 600 * time.Millisecond
 
 // faulty reports whether all faults are wanted: those of the mail server, of the
 // lines and of Redis.

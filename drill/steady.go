@@ -107,6 +107,11 @@ func (r *run) judge(ctx context.Context, result *Result) error {
 			miss("the delay of mails is %v, want a p99 below %v", d, delayMost)
 		}
 	}
+	if r.Quiet {
+		if result.TakeOver = timesOf(r.ledger.takeOvers()); result.TakeOver != nil && result.TakeOver.P99 > takeMost.Seconds() {
+			miss("the jobs of a killed worker come after %v, want a p99 below %v", result.TakeOver, takeMost)
+		}
+	}
 	if r.Outages {
 		first, err := r.firstJobs(ctx)
 		if err != nil {

@@ -9,6 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/sealpost/sealpost/faultline"
+	"github.com/sealpost/sealpost/queue"
 )
 
 func TestTimesAreOfAllCases(t *testing.T) {
@@ -84,5 +87,50 @@ func TestMailsAfterAnOutageComeInOrder(t *testing.T) {
 	}
 	if !slices.Equal(jobs, []int{1, 3}) {
 		t.Errorf("mails of jobs %v, want 1 and 3", jobs)
+	}
+}
+
+func TestTakeOversRunFromTheLastKill(t *testing.T) {
+	l := newLedger()
+	for _, m := range []struct {
+		job int
+		at  float64
+	}{{1, 9.9}, {1, 16}, {2, 18}, {3, 9.8}} {
+		a := arrival(m.at, "a", false)
+		a.From = senderOf(m.job)
+		l.arrived(a)
+	}
+	l.held(holding{at(10), at(10), []int{1, 2, 3}}) // 3 had been sent, and recorded just before
+	l.held(holding{at(12), at(12), []int{2}})       // the one that took over was killed too
+	got := l.takeOvers()
+	slices.Sort(got)
+	if diff := cmp.Diff([]time.Duration{6 * time.Second, 6 * time.Second}, got); diff != "" {
+		t.Errorf("take-overs (-want +got):\n%s", diff)
+	}
+}
+
+func TestALineThatCutIsACauseOnlyWithoutAnAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		answered float64
+		cut      float64
+		want     string
+	}{
+		{"the client heard nothing after the mail", 9.9, 10.3, causeLine},
+		{"the client was answered", 10.01, 10.3, causeNothing},
+		{"an earlier connection of that port", 1, 2, causeNothing},
+		{"the cut came later than any answer takes", 9.9, 30, causeNothing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLedger()
+			l.accept(7)
+			l.arrived(arrival(10, "a", false))
+			l.arrived(arrival(40, "b", false))
+			l.lineEnds([]faultline.Event{{At: at(tt.cut), Kind: faultline.Cut, Server: "a", Answered: at(tt.answered)}})
+			s := queue.Status{Attempts: []queue.Attempt{{At: at(40), Certainty: queue.Accepted}}}
+			if diff := cmp.Diff([]string{tt.want}, l.causes(7, s, lease)); diff != "" {
+				t.Errorf("causes (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

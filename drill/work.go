@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ import (
 const (
 	user      = "drill"
 	secretKey = "DRILL"
+	idPrefix  = "drill-"
 	batch     = 50                     // jobs of an enqueue
 	backlog   = 2000                   // most jobs that wait: what is queued must end within the limit
 	look      = 200 * time.Millisecond // between looks at the queue
@@ -168,11 +170,19 @@ func (r *run) enqueue(ctx context.Context, first, last int) error {
 	return err
 }
 
-func idOf(job int) string { return "drill-" + strconv.Itoa(job) }
+func idOf(job int) string { return idPrefix + strconv.Itoa(job) }
+
+// numberOf is the reverse of idOf.
+func numberOf(id string) (int, bool) {
+	text, ok := strings.CutPrefix(id, idPrefix)
+	n, err := strconv.Atoi(text)
+	return n, ok && err == nil
+}
 
 // killWorkers kills a random worker at each interval and starts another.
 func (r *run) killWorkers(ctx context.Context) error {
-	for pause(ctx, r.WorkerEach) == nil {
+	for started := time.Now(); pause(ctx, r.WorkerEach-time.Since(started)) == nil; {
+		started = time.Now()
 		for _, w := range r.workers {
 			if !w.running() {
 				return fmt.Errorf("a worker ended by itself:\n%s", w.tail())
@@ -186,11 +196,14 @@ func (r *run) killWorkers(ctx context.Context) error {
 		if err := r.workers[i].kill(); err != nil {
 			return err
 		}
-		r.ledger.killed(false, from, time.Now())
+		to := time.Now()
+		r.ledger.killed(false, from, to)
+		r.inherit(ctx, r.workers[i].name, holding{at: from, to: to})
 		w, err := r.worker()
 		if err != nil {
 			return err
 		}
+		w.name = r.christen(ctx, r.WorkerEach/2)
 		r.workers[i] = w
 	}
 	return nil
