@@ -192,12 +192,9 @@ func (r *run) open() error {
 		}
 	}
 	for range r.Workers {
-		w, err := r.worker()
+		w, err := r.startNamed(context.Background())
 		if err != nil {
 			return err
-		}
-		if r.Quiet || r.faulty() {
-			w.name = r.christen(context.Background(), redisStart)
 		}
 		r.workers = append(r.workers, w)
 	}

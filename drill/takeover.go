@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,34 +27,46 @@ type holding struct {
 	jobs   []int
 }
 
-// christen finds out under which name a worker that has just been started reads.
-// Workers start one after the other, so a name that was not there is its. "" if
-// it has not read within limit, or Redis was away: then its end is not measured.
-func (r *run) christen(ctx context.Context, limit time.Duration) string {
-	var name string
-	_ = await(limit, func() error { // a nameless worker is no failure
-		consumers, err := r.direct.XInfoConsumers(ctx, jobStream, workerGroup).Result()
-		if err != nil {
-			return err
-		}
-		var fresh []string
-		for _, c := range consumers {
-			if !r.names[c.Name] {
-				fresh = append(fresh, c.Name)
-			}
-		}
-		if len(fresh) == 0 {
-			return fmt.Errorf("no new reader")
-		}
-		for _, n := range fresh {
-			r.names[n] = true
+// nameMost is how long a worker may take to read for the first time: it starts
+// in a third of a second on two busy cores, and Redis may be away.
+const nameMost = 5 * time.Second
+
+// startNamed starts a worker and finds out under which name it reads. Workers
+// start one after the other, so a name that was not there before is its. Without
+// a name its death is not measured.
+func (r *run) startNamed(ctx context.Context) (*process, error) {
+	_ = await(nameMost, func() error { _, err := r.newNames(ctx); return err }) // of one that came late
+	w, err := r.worker()
+	if err != nil {
+		return nil, err
+	}
+	_ = await(nameMost, func() error { // a nameless worker is no failure
+		fresh, err := r.newNames(ctx)
+		if err == nil && len(fresh) == 0 {
+			err = fmt.Errorf("no new reader")
 		}
 		if len(fresh) == 1 {
-			name = fresh[0]
+			w.name = fresh[0]
 		}
-		return nil
+		return err
 	})
-	return name
+	return w, nil
+}
+
+// newNames returns the names that were not seen before.
+func (r *run) newNames(ctx context.Context) ([]string, error) {
+	consumers, err := r.direct.XInfoConsumers(ctx, jobStream, workerGroup).Result()
+	if err != nil && strings.Contains(err.Error(), "no such key") {
+		return nil, nil // nobody has read yet
+	}
+	var fresh []string
+	for _, c := range consumers {
+		if !r.names[c.Name] {
+			fresh = append(fresh, c.Name)
+		}
+		r.names[c.Name] = true
+	}
+	return fresh, err
 }
 
 // inherit notes the jobs that a worker left behind: nobody takes them over before

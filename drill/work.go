@@ -199,11 +199,10 @@ func (r *run) killWorkers(ctx context.Context) error {
 		to := time.Now()
 		r.ledger.killed(false, from, to)
 		r.inherit(ctx, r.workers[i].name, holding{at: from, to: to})
-		w, err := r.worker()
+		w, err := r.startNamed(ctx)
 		if err != nil {
 			return err
 		}
-		w.name = r.christen(ctx, r.WorkerEach/2)
 		r.workers[i] = w
 	}
 	return nil
