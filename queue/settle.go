@@ -25,6 +25,7 @@ const (
 	// costs as much as ten jobs in it. No process sends as many mails.
 	settleBusy   = 100
 	settleWindow = 20 * time.Millisecond
+
 	// retryMost is the longest pause between two tries of a call that fails: work
 	// goes on within a second of the return of Redis (chaos -outages).
 	retryMost = 500 * time.Millisecond
