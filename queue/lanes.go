@@ -13,13 +13,17 @@ import (
 // asking Redis between two jobs; what is over that is handed back to Redis
 // without an attempt, with a time at which the lane will probably be free.
 const (
-	laneBuffer   = 250 * time.Millisecond // jobs that the lane will start within this may wait in the process
-	lanePause    = 100 * time.Millisecond // shortest hand-back
-	laneHorizon  = 30 * time.Second       // longest hand-back: an estimate that reaches further is a guess
-	laneJitter   = 3 * time.Second        // more than the horizon, so that a backlog does not come back as one
-	laneMemory   = 16                     // attempts over which the time of one is averaged
-	laneGuess    = time.Second            // time of an attempt while none has ended
-	laneIdle     = time.Second            // an empty lane is forgotten after this
+	laneBuffer  = 250 * time.Millisecond // jobs that the lane will start within this may wait in the process
+	lanePause   = 100 * time.Millisecond // shortest hand-back
+	laneHorizon = 30 * time.Second       // longest hand-back: an estimate that reaches further is a guess
+	laneJitter  = 3 * time.Second        // more than the horizon, so that a backlog does not come back as one
+	laneMemory  = 16                     // attempts over which the time of one is averaged
+	laneGuess   = time.Second            // time of an attempt while none has ended
+	// suspectGuess is the same for jobs that lost their worker. Most are the
+	// innocent neighbours of one that did it: at a second each, the 129 jobs of a
+	// worker killed beside others came back over a minute (chaos -quiet-server).
+	suspectGuess = 20 * time.Millisecond
+	laneIdle     = time.Second // an empty lane is forgotten after this
 	laneTick     = 100 * time.Millisecond
 	throttleBase = time.Second
 	throttleMax  = 5 // doublings of throttleBase: 32 s
@@ -85,12 +89,13 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 	case now.Before(l.hold):
 	case l.broken:
 		if l.probe == nil {
-			l.probe = c
+			l.probe, l.moved = c, now
 			l.running++
 			ls.running++
 			return laneStart, 0
 		}
 	case l.running < l.slots && l.waits() == 0:
+		l.moved = now
 		l.running++
 		ls.running++
 		return laneStart, 0
@@ -287,7 +292,11 @@ func (l *lane) suspectSlow(now time.Time) {
 // rate is how many jobs a second the lane can do.
 func (l *lane) rate() float64 {
 	took := l.took
-	if took == 0 {
+	switch {
+	case took > 0:
+	case l.name == suspectLane:
+		took = suspectGuess
+	default:
 		took = laneGuess
 	}
 	return float64(l.slots) / took.Seconds()

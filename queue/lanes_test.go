@@ -162,6 +162,31 @@ func TestSuspectsRunOneAtATime(t *testing.T) {
 	}
 }
 
+// The time before a lane had anything to do says nothing about its speed.
+func TestALaneThatWasIdleIsNotSlow(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(8)
+	started, _, _, _ := admits(ls, "a", 1, 1, now)
+	ls.done(started[0], endOK, time.Millisecond, now.Add(time.Millisecond))
+	now = now.Add(900 * time.Millisecond) // less than it takes to forget the lane
+	if started, waiting, _, _ := admits(ls, "a", 100, 1, now); len(started) != 1 || waiting != 99 {
+		t.Fatalf("%d started, %d waiting, want 1 and 99", len(started), waiting)
+	}
+	if back := ls.tick(now.Add(time.Millisecond)); len(back) > 0 {
+		t.Errorf("%d of 99 jobs were handed back, the last for %v, want none", len(back), back[len(back)-1].after)
+	}
+}
+
+// Jobs that lost their worker twice come back one by one, but not a second apart.
+func TestSuspectsComeBackSoon(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(8)
+	_, _, full, delays := admits(ls, "a", 101, 2, now)
+	if last := delays[len(delays)-1]; full != 100 || last > 5*time.Second {
+		t.Errorf("%d handed back, the last for %v, want 100 within 5s", full, last)
+	}
+}
+
 func TestEmptyLanesAreForgotten(t *testing.T) {
 	now := time.Now()
 	ls := newLanes(8)
