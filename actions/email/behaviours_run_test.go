@@ -51,6 +51,7 @@ func (b *logbook) open(t *testing.T, list []behaviour) []*fake {
 			do = map[string]string{}
 		}
 		fakes[i] = goodFake(t, do)
+		fakes[i].set(func(f *fake) { f.pipelining = h.grouped })
 		if h.server != nil {
 			fakes[i].set(func(f *fake) { h.server(t, f) })
 		}
@@ -76,6 +77,10 @@ type result struct {
 // action, while that action also sends mail to a healthy server.
 func TestHostileServers(t *testing.T) {
 	list := behaviours()
+	for _, b := range list { // and the same of servers that take commands in groups
+		b.name, b.grouped = b.name+", pipelining", true
+		list = append(list, b)
+	}
 	if len(list) < 60 {
 		t.Fatalf("%d behaviours, want 60", len(list))
 	}

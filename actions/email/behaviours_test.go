@@ -26,6 +26,8 @@ type behaviour struct {
 	stall bool
 	// silent says that no byte of a login may have left, encrypted or not.
 	silent bool
+	// grouped says that the server offers PIPELINING.
+	grouped bool
 }
 
 // stalls reports whether only its time ends an attempt.

@@ -3,10 +3,7 @@ package email
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/textproto"
 	"strconv"
 	"time"
 
@@ -28,6 +25,9 @@ type conn struct {
 	used    time.Time // end of the last use
 	sent    int       // mails
 	reused  bool      // it was kept since an earlier mail
+
+	pipelining bool   // the server takes commands in groups (RFC 2920)
+	out        []byte // written and not flushed
 }
 
 // fail judges err, which ended the exchange at stage.
@@ -67,27 +67,12 @@ func (c *conn) transact(ctx context.Context, begin func(context.Context) error, 
 		return delivery{}, c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
 	}
 	crashpoint.Point("mail-before")
-	c.sc.SkipSMTPUTF8(!l.utf8) // a server further on may lack it
-	f := c.command(ctx, stageMail, func() error { return c.sc.Mail(c.path(l.from, wireSize(l.raw))) })
+	d, f := c.offer(ctx, l)
 	if f != nil {
-		f.stale = c.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
-		return delivery{}, c.ready(f)
+		return d, f
 	}
-	d, f := c.recipients(ctx, l)
-	if f != nil {
-		return delivery{}, c.ready(f)
-	}
-	crashpoint.Point("rcpt-after")
-	if worst := d.worst(l.whole); worst != nil && (l.whole || len(d.taken) == 0) {
-		return d, c.ready(worst)
-	}
-	d.text, f = c.text(ctx, begin, l.raw)
-	if f != nil {
-		// After the text nothing is left to take back; before it, RSET.
-		if f.answer.Stage == stageData {
-			f = c.ready(f)
-		}
-		return delivery{}, f
+	if d.text, f = c.text(ctx, begin, l.raw); f != nil {
+		return delivery{}, f // after the text nothing is left to take back
 	}
 	c.sent++
 	return d, nil
@@ -129,80 +114,6 @@ func wireSize(raw []byte) int {
 		return len(raw)
 	}
 	return len(raw) + 2
-}
-
-// path is the sender for MAIL, with the size of the mail where the server takes
-// it: a server without room then says so before the text (RFC 1870, section 4).
-func (c *conn) path(from string, size int) string {
-	if ok, _ := c.sc.Extension("SIZE"); !ok {
-		return "<" + from + ">"
-	}
-	return fmt.Sprintf("<%s> SIZE=%d", from, size)
-}
-
-// text sends DATA, the mail and its dot. An error up to the dot leaves the mail
-// unsent for sure, because the line is cut before a dot can follow; from the
-// dot on only a reply tells.
-func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw []byte) (string, *failure) {
-	var w io.WriteCloser
-	f := c.command(ctx, stageData, func() (err error) {
-		w, err = c.sc.Data()
-		return err
-	})
-	if f != nil {
-		return "", f
-	}
-	crashpoint.Point("data-after")
-	if err := begin(ctx); err != nil {
-		return "", c.cut(ctx, stageData, fmt.Errorf("%w: %w", errClaim, err))
-	}
-	if err := inHalves(w, raw); err != nil {
-		return "", c.cut(ctx, stageData, err)
-	}
-	crashpoint.Point("dot-before")
-	c.raw.grant(replyBudget)
-	if err := w.Close(); err != nil && !taken(err) {
-		f := c.fail(ctx, stageDot, err)
-		if f.broken {
-			_ = c.raw.Close()
-		}
-		return "", f
-	}
-	crashpoint.Point("dot-after")
-	if closer, ok := w.(*smtp.DataCloser); ok {
-		_, words := splitStatus(closer.ServerResponse())
-		return redact.Clean(words, c.hide...), nil
-	}
-	return "", nil
-}
-
-// inHalves writes a text. Between its halves the server has a part of it, and
-// no dot yet.
-func inHalves(w io.Writer, raw []byte) error {
-	half := len(raw) / 2
-	if _, err := w.Write(raw[:half]); err != nil {
-		return err
-	}
-	crashpoint.Point("text-between")
-	_, err := w.Write(raw[half:])
-	return err
-}
-
-// taken reports whether the reply to a text is a yes other than 250, which
-// smtp.Client takes for an error (RFC 5321, section 4.3.2: the first digit
-// decides).
-func taken(err error) bool {
-	reply, ok := errors.AsType[*textproto.Error](err)
-	return ok && reply.Code/100 == 2
-}
-
-// cut closes the socket in the middle of a text. Any command now, even QUIT,
-// would end the text with a dot, and half a mail would be delivered.
-func (c *conn) cut(ctx context.Context, stage string, err error) *failure {
-	f := c.fail(ctx, stage, err)
-	_ = c.raw.Close()
-	f.broken = true
-	return f
 }
 
 // ready makes the connection ready for the next mail after a refusal.

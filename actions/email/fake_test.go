@@ -32,6 +32,8 @@ type fake struct {
 	// ever), or the reply itself; {auth} in it stands for the AUTH line, {b64},
 	// {hex} and {url} for the password in such a form.
 	do map[string]string
+	// pipelining is offered (RFC 2920). Commands in groups are read either way.
+	pipelining bool
 	// all is the reply to every command, "" for the usual ones.
 	all string
 
@@ -193,8 +195,12 @@ func (l *line) command(text string) bool {
 	}
 	switch verb {
 	case "EHLO":
+		offer := ""
+		if l.pipelining {
+			offer = "250-PIPELINING\r\n"
+		}
 		if l.greeted++; l.secure {
-			return l.answer("ehlo2", "250-fake\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
+			return l.answer("ehlo2", "250-fake\r\n"+offer+"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
 		}
 		return l.answer("ehlo", "250-fake\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS")
 	case "STARTTLS":

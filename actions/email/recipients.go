@@ -1,7 +1,6 @@
 package email
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -89,34 +88,6 @@ func (d *delivery) empty() bool { return len(d.taken)+len(d.refused)+len(d.later
 
 // ruleTooMany is the row for servers that take no more recipients in one mail.
 const ruleTooMany = "too-many-recipients"
-
-// recipients names the recipients. What is refused for a reason of its own is
-// noted and the others go on; a refusal that is about the sender, the login or
-// the pace ends the mail for all. After too many, those that were taken get the
-// mail and the rest another one (RFC 5321, section 4.5.3.1.10).
-func (c *conn) recipients(ctx context.Context, l *letter) (delivery, *failure) {
-	var d delivery
-	for i, r := range l.to {
-		f := c.command(ctx, stageRcpt, func() error { return c.sc.Rcpt("<" + r.address + ">") })
-		if f == nil {
-			d.taken = append(d.taken, r)
-			continue
-		}
-		if f.verdict.Rule == ruleTooMany && len(d.taken) > 0 && !f.broken && !l.whole {
-			d.rest = l.to[i:]
-			return d, nil
-		}
-		switch reason := f.verdict.Reason; {
-		case f.broken, reason == actions.Throttled, reason == actions.Credential:
-			return delivery{}, f
-		case reason == actions.Transient, reason == actions.Greylisted:
-			d.later = append(d.later, refusal{r, f})
-		default:
-			d.refused = append(d.refused, refusal{r, f})
-		}
-	}
-	return d, nil
-}
 
 // worst returns the refusal that decides about a mail that nobody gets, nil if
 // there was none. What may be taken later decides before what never will: the
