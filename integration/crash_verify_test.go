@@ -122,12 +122,18 @@ func (r *crashRun) verify() {
 			r.t.Errorf("the mail of %s came %d times", due, n)
 		}
 	}
-	// The one slot is free for the next job while the outcome of the last waits for
-	// up to 2 ms for company (queue/settle.go).
+	// The one mail on its way is one. The slot is free for the next job while Redis
+	// has not answered for the last, so on a slow machine there can be another.
 	if extra > 2 {
 		r.t.Errorf("one kill made %d duplicates, want 2 at most: %v", extra, got)
 	}
-	r.contiguous()
+	r.world.twice.Add(int64(extra))
+	if r.died {
+		r.world.kills.Add(1)
+	}
+	if err := r.gap(); err != nil {
+		r.t.Error(err)
+	}
 	r.clean(dead + r.late())
 }
 
@@ -150,15 +156,14 @@ func (r *crashRun) late() int64 {
 	return n
 }
 
-// contiguous checks that no second between the first and the last is left out.
-func (r *crashRun) contiguous() {
+// gap is nil if no second between the first and the last is left out.
+func (r *crashRun) gap() error {
 	var first, last time.Time
 	seconds := r.world.seconds(r.tag)
 	for due := range seconds {
 		t, err := time.Parse(time.RFC3339, due)
 		if err != nil {
-			r.t.Errorf("a mail of no due time: %v", err)
-			return
+			return fmt.Errorf("a mail of no due time: %w", err)
 		}
 		if first.IsZero() || t.Before(first) {
 			first = t
@@ -168,8 +173,9 @@ func (r *crashRun) contiguous() {
 		}
 	}
 	if len(seconds) > 0 && len(seconds) != int(last.Sub(first).Seconds())+1 {
-		r.t.Errorf("%d due times from %v to %v: some are left out", len(seconds), first, last)
+		return fmt.Errorf("%d due times from %v to %v: some are left out", len(seconds), first, last)
 	}
+	return nil
 }
 
 // clean checks that nothing of the jobs is left but dead letters, and what is

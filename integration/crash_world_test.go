@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type crashWorld struct {
 	values  map[string]any // of the secrets
 	faulted sync.Map       // tags and names of mails that had their fault
 	stalled sync.Map       // tags
+
+	kills, twice atomic.Int64 // processes that killed themselves, jobs done again
 
 	mu    sync.Mutex
 	mails map[string][]string // arrivals by the tag: names, with the due time for those of the action
