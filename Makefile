@@ -11,7 +11,7 @@ TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
 .PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
-	bench bench-check model sim chaos chaos-long crashpoints failover failover-short install-test-deps clean
+	bench bench-check model sim chaos chaos-long soak crashpoints failover failover-short install-test-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,9 +85,14 @@ sim: ## years of fake time: pools, faults, restarts, rotations: SIMSEED, SIMHOUR
 chaos: ## 10,000 jobs, 30 % faults, kills of workers and redis-server: nothing lost, each duplicate has a cause
 	$(GO) run ./integration/cmd/chaos
 
-chaos-long: ## the same with 100,000 jobs; then 300,000 and only workers killed
+chaos-long: ## 100,000 jobs with everything, 300,000 with kills only, rolling restarts, outages of Redis: hours
 	$(GO) run ./integration/cmd/chaos -jobs 100000
 	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4 -quiet-server
+	$(GO) run ./integration/cmd/chaos -rolling 10s -for 10m
+	$(GO) run ./integration/cmd/chaos -outages -for 10m
+
+soak: ## an hour with hostile mail servers: memory, descriptors and goroutines of the workers stay flat
+	$(GO) run ./integration/cmd/chaos -soak 1h -rate 60
 
 crashpoints: ## kill -9 at each named place of the program, at other passes and in other seeds: ROUNDS=10
 	SEALPOST_TEST_CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -timeout 2h -run TestKilledAtEachPlace ./integration

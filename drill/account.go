@@ -51,10 +51,33 @@ func (r *run) account(ctx context.Context) (Result, error) {
 			result.Causes[cause]++
 			if cause == causeNothing {
 				result.Unexplained++
+				result.Unknown = append(result.Unknown, r.ledger.facts(job, s))
 			}
 		}
 	}
 	return result, r.judge(ctx, &result)
+}
+
+// facts are what is known of a job whose duplicate has no cause.
+func (l *ledger) facts(job int, s queue.Status) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const clock = "15:04:05.000"
+	var b strings.Builder
+	fmt.Fprintf(&b, "job %d, %d crashes:", job, s.Crashes)
+	for _, r := range l.arrivals[job] {
+		fmt.Fprintf(&b, " mail %s from %s;", r.at.UTC().Format(clock), r.remote)
+		for _, end := range l.ends[r.remote] {
+			fmt.Fprintf(&b, " its end %s;", end.UTC().Format(clock))
+		}
+		for _, e := range l.cuts[r.remote] {
+			fmt.Fprintf(&b, " %s %s, answered %s;", e.Kind, e.At.UTC().Format(clock), e.Answered.UTC().Format(clock))
+		}
+	}
+	for _, a := range s.Attempts {
+		fmt.Fprintf(&b, " attempt %s of %d ms, %s %s %s by %s;", a.At.UTC().Format(clock), a.DurationMS, a.Certainty, a.State, a.Reason, a.Worker)
+	}
+	return b.String()
 }
 
 // count fills in what the ledger alone knows.

@@ -71,6 +71,9 @@ type Config struct {
 	// Soak leaves out all kills, adds hostile mail servers to the faults of the
 	// sink, and measures the workers all the time.
 	Soak bool
+	// Judge has the run fail for times that are too long. On a machine that others
+	// use too they say little. Copies after restarts are judged always.
+	Judge bool
 	// RedisURL names a Redis to use, which is not killed. "": a redis-server is
 	// started from PATH.
 	RedisURL string

@@ -33,6 +33,8 @@ type Result struct {
 	FirstJob *Times `json:"first_job,omitempty"` // from redis-server's first answer after a kill to the first mail of a new attempt
 	TakeOver *Times `json:"take_over,omitempty"` // from the kill of a worker to the mails of the jobs it held
 	Soak     *Soak  `json:"soak,omitempty"`
+	// Unknown has what is known of each duplicate without a cause.
+	Unknown []string `json:"unknown,omitempty"`
 	// Missed names each figure that was not reached.
 	Missed []string `json:"missed,omitempty"`
 }

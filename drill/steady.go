@@ -103,12 +103,12 @@ func (r *run) judge(ctx context.Context, result *Result) error {
 		if result.Duplicated > 0 {
 			miss("%d mails came twice over %d restarts, want none", result.Duplicated, result.Restarts)
 		}
-		if d := result.Delay; d == nil || d.P99 > delayMost.Seconds() {
+		if d := result.Delay; d == nil || r.Judge && d.P99 > delayMost.Seconds() {
 			miss("the delay of mails is %v, want a p99 below %v", d, delayMost)
 		}
 	}
 	if r.Quiet {
-		if result.TakeOver = timesOf(r.ledger.takeOvers()); result.TakeOver != nil && result.TakeOver.P99 > takeMost.Seconds() {
+		if result.TakeOver = timesOf(r.ledger.takeOvers()); r.Judge && result.TakeOver != nil && result.TakeOver.P99 > takeMost.Seconds() {
 			miss("the jobs of a killed worker come after %v, want a p99 below %v", result.TakeOver, takeMost)
 		}
 	}
@@ -117,7 +117,7 @@ func (r *run) judge(ctx context.Context, result *Result) error {
 		if err != nil {
 			return err
 		}
-		if result.FirstJob = timesOf(first); result.FirstJob == nil || result.FirstJob.Max > firstMost.Seconds() {
+		if result.FirstJob = timesOf(first); result.FirstJob == nil || r.Judge && result.FirstJob.Max > firstMost.Seconds() {
 			miss("the first mail after redis-server is back comes after %v, want below %v", result.FirstJob, firstMost)
 		}
 	}

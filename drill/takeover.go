@@ -35,7 +35,7 @@ const nameMost = 5 * time.Second
 // start one after the other, so a name that was not there before is its. Without
 // a name its death is not measured.
 func (r *run) startNamed(ctx context.Context) (*process, error) {
-	_ = await(nameMost, func() error { _, err := r.newNames(ctx); return err }) // of one that came late
+	_ = await(nameMost, func() error { return r.nameLate(ctx) })
 	w, err := r.worker()
 	if err != nil {
 		return nil, err
@@ -51,6 +51,24 @@ func (r *run) startNamed(ctx context.Context) (*process, error) {
 		return err
 	})
 	return w, nil
+}
+
+// nameLate gives its name to the one worker that had not read in its time.
+func (r *run) nameLate(ctx context.Context) error {
+	fresh, err := r.newNames(ctx)
+	if err != nil {
+		return err
+	}
+	var nameless []*process
+	for _, w := range r.workers {
+		if w.name == "" {
+			nameless = append(nameless, w)
+		}
+	}
+	if len(fresh) == 1 && len(nameless) == 1 {
+		nameless[0].name = fresh[0]
+	}
+	return nil
 }
 
 // newNames returns the names that were not seen before.

@@ -23,8 +23,8 @@ func (a *app) drillCommand() *cobra.Command {
 		Short: "Break an installation on this machine on purpose, and count what is lost",
 		Long: "Starts a redis-server, a mail server that spoils three mails of ten, and worker processes of\n" +
 			"this program, all on this machine; sends mails; kills a worker with kill -9 each second and\n" +
-			"redis-server each five seconds, and changes the password in the middle. At the end it compares\n" +
-			"what was accepted with what arrived, and names the cause of each duplicate. Exit code 1 if a\n" +
+			"redis-server each five seconds, cuts and stalls connections between all of them, and changes the\n" +
+			"password in the middle. At the end it compares what was accepted with what arrived, and names the cause of each duplicate. Exit code 1 if a\n" +
 			"job is lost or a duplicate has no cause. Without redis-server on PATH it uses Redis in memory,\n" +
 			"which is not killed. Nothing is kept.",
 		Args: cobra.NoArgs,
@@ -100,7 +100,7 @@ func (a *app) printDrill(r drill.Result) error {
 	for _, table := range []struct {
 		title string
 		rows  map[string]int
-	}{{"CAUSE OF A DUPLICATE", r.Causes}, {"FAULT OF THE MAIL SERVER", r.Faults}} {
+	}{{"CAUSE OF A DUPLICATE", r.Causes}, {"FAULT OF THE MAIL SERVER", r.Faults}, {"FAULT OF A LINE", r.LineFaults}} {
 		if len(table.rows) == 0 {
 			continue
 		}
