@@ -123,7 +123,6 @@ type run struct {
 	hostile  []*hostile
 	samples  []sample
 	lines    map[string]*faultline.Line
-	names    map[string]bool // under which workers have read
 	mailAddr string
 	drains   []time.Duration
 	back     []time.Time // when redis-server answered again
@@ -138,7 +137,7 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 	if err := c.complete(); err != nil {
 		return Result{}, err
 	}
-	r := &run{Config: c, ledger: newLedger(), lines: map[string]*faultline.Line{}, names: map[string]bool{}, mischief: newMischief(c.Seed), random: rand.New(rand.NewPCG(c.Seed, 0))}
+	r := &run{Config: c, ledger: newLedger(), lines: map[string]*faultline.Line{}, mischief: newMischief(c.Seed), random: rand.New(rand.NewPCG(c.Seed, 0))}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(); err != nil {
 		return Result{}, err
@@ -195,7 +194,7 @@ func (r *run) open() error {
 		}
 	}
 	for range r.Workers {
-		w, err := r.startNamed(context.Background())
+		w, err := r.worker()
 		if err != nil {
 			return err
 		}

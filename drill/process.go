@@ -15,7 +15,6 @@ import (
 type process struct {
 	cmd  *exec.Cmd
 	log  string
-	name string // of a worker: under which it reads, "" if that is not known
 	ops  string // of a worker: the URL of its listener for operators
 	done chan struct{}
 }

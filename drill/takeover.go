@@ -3,8 +3,8 @@ package drill
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,73 +27,22 @@ type holding struct {
 	jobs   []int
 }
 
-// nameMost is how long a worker may take to read for the first time: it starts
-// in a third of a second on two busy cores, and Redis may be away.
-const nameMost = 5 * time.Second
-
-// startNamed starts a worker and finds out under which name it reads. Workers
-// start one after the other, so a name that was not there before is its. Without
-// a name its death is not measured.
-func (r *run) startNamed(ctx context.Context) (*process, error) {
-	_ = await(nameMost, func() error { return r.nameLate(ctx) })
-	w, err := r.worker()
-	if err != nil {
-		return nil, err
-	}
-	_ = await(nameMost, func() error { // a nameless worker is no failure
-		fresh, err := r.newNames(ctx)
-		if err == nil && len(fresh) == 0 {
-			err = fmt.Errorf("no new reader")
+// inherit notes the jobs that a killed worker left behind: nobody takes them over
+// before their lease has run out, so there is time until Redis is back.
+func (r *run) inherit(ctx context.Context, w *process, h holding) {
+	_ = await(lease/2, func() error { // else it is not known
+		consumers, err := r.direct.XInfoConsumers(ctx, jobStream, workerGroup).Result()
+		if err != nil {
+			return err
 		}
-		if len(fresh) == 1 {
-			w.name = fresh[0]
+		of := "-" + strconv.Itoa(w.cmd.Process.Pid) + "-" // workers are named after host and process
+		for _, c := range consumers {
+			if strings.Contains(c.Name, of) && c.Pending > 0 {
+				return r.claimsOf(ctx, c.Name, h)
+			}
 		}
-		return err
+		return nil
 	})
-	return w, nil
-}
-
-// nameLate gives its name to the one worker that had not read in its time.
-func (r *run) nameLate(ctx context.Context) error {
-	fresh, err := r.newNames(ctx)
-	if err != nil {
-		return err
-	}
-	var nameless []*process
-	for _, w := range r.workers {
-		if w.name == "" {
-			nameless = append(nameless, w)
-		}
-	}
-	if len(fresh) == 1 && len(nameless) == 1 {
-		nameless[0].name = fresh[0]
-	}
-	return nil
-}
-
-// newNames returns the names that were not seen before.
-func (r *run) newNames(ctx context.Context) ([]string, error) {
-	consumers, err := r.direct.XInfoConsumers(ctx, jobStream, workerGroup).Result()
-	if err != nil && strings.Contains(err.Error(), "no such key") {
-		return nil, nil // nobody has read yet
-	}
-	var fresh []string
-	for _, c := range consumers {
-		if !r.names[c.Name] {
-			fresh = append(fresh, c.Name)
-		}
-		r.names[c.Name] = true
-	}
-	return fresh, err
-}
-
-// inherit notes the jobs that a worker left behind: nobody takes them over before
-// their lease has run out, so there is time until Redis is back.
-func (r *run) inherit(ctx context.Context, name string, h holding) {
-	if name == "" {
-		return
-	}
-	_ = await(lease/2, func() error { return r.claimsOf(ctx, name, h) }) // else it is not known
 }
 
 func (r *run) claimsOf(ctx context.Context, name string, h holding) error {

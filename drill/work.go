@@ -198,8 +198,8 @@ func (r *run) killWorkers(ctx context.Context) error {
 		}
 		to := time.Now()
 		r.ledger.killed(false, from, to)
-		r.inherit(ctx, r.workers[i].name, holding{at: from, to: to})
-		w, err := r.startNamed(ctx)
+		r.inherit(ctx, r.workers[i], holding{at: from, to: to})
+		w, err := r.worker()
 		if err != nil {
 			return err
 		}

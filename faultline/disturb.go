@@ -36,8 +36,9 @@ type Event struct {
 	// Client is the address of the client's end, Server the one by which the server
 	// knew the connection.
 	Client, Server string
-	// Answered is when the client got the last whole piece from the server: it got
-	// nothing of what the server said after that. Zero: it got nothing at all.
+	// Answered is when the last piece that the client got as a whole had come from
+	// the server: it got nothing of what the server said after that. Zero: it got
+	// nothing at all.
 	Answered time.Time
 }
 

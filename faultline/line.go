@@ -134,7 +134,7 @@ type pair struct {
 	drip     bool
 	reset    bool      // after the next request
 	over     bool      // no answer passes any more
-	answered time.Time // when the last piece from the server was passed on as a whole
+	answered time.Time // when the last piece that was passed on as a whole had come from the server
 }
 
 func (p *pair) close() {
@@ -156,7 +156,7 @@ func (p *pair) forget() {
 // ask carries what the client sends.
 func (p *pair) ask() {
 	defer p.forget()
-	p.pump(p.far, p.near, func() bool {
+	p.pump(p.far, p.near, func(time.Time) bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.reset {
@@ -173,22 +173,23 @@ func (p *pair) ask() {
 // answer carries what the server sends.
 func (p *pair) answer() {
 	defer p.forget()
-	p.pump(p.near, p.far, func() bool {
+	p.pump(p.near, p.far, func(came time.Time) bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.answered = time.Now()
+		p.answered = came
 		return false
 	})
 }
 
 // pump carries pieces until an end closes, or passed says that this was the last.
-func (p *pair) pump(to, from net.Conn, passed func() bool) {
+func (p *pair) pump(to, from net.Conn, passed func(came time.Time) bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		came := time.Now()
 		p.line.hold()
 		if n > 0 {
-			if p.send(to, buf[:n]) != nil || passed() {
+			if p.send(to, buf[:n]) != nil || passed(came) {
 				return
 			}
 		}

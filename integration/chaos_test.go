@@ -57,7 +57,7 @@ func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
 }
 
 func TestEachDuplicateHasACause(t *testing.T) {
-	got := chaosRun(t, drill.Config{Jobs: 2500})
+	got := chaosRun(t, drill.Config{Jobs: 1500})
 	if got.RedisKills == 0 || len(got.Faults) < 12 {
 		t.Errorf("redis-server was killed %d times, %d kinds of faults, want some and 12", got.RedisKills, len(got.Faults))
 	}
@@ -81,7 +81,7 @@ func TestARollingRestartSendsNothingTwice(t *testing.T) {
 
 // The figures themselves are for make chaos-long, on a machine of its own.
 func TestWorkGoesOnWhenRedisIsBack(t *testing.T) {
-	got := drillRun(t, drill.Config{Outages: true, RedisEach: time.Second, For: 6 * time.Second, Rate: 50})
+	got := drillRun(t, drill.Config{Outages: true, RedisEach: time.Second, For: 5 * time.Second, Rate: 50})
 	if got.RedisKills == 0 || got.FirstJob == nil {
 		t.Errorf("%d kills of redis-server, first mail after %v, want some", got.RedisKills, got.FirstJob)
 	}
