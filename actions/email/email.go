@@ -6,10 +6,10 @@
 // is no setting that weakens this. What the server answers is judged by the
 // table in replies.go.
 //
-// go-mail builds the messages and speaks single SMTP commands. The order of
-// commands, the pool and the errors are ours: its client hides which recipient
-// was refused, keeps sockets open after a failed STARTTLS and cannot be
-// cancelled.
+// go-mail builds the messages and makes connections, up to the login. The
+// envelope, the text, the pool and the errors are ours: its client sends one
+// command a round trip, hides which recipient was refused, keeps sockets open
+// after a failed STARTTLS and cannot be cancelled.
 package email
 
 import (

@@ -102,8 +102,8 @@ const (
 func (c *conn) offer(ctx context.Context, l *letter) (delivery, *failure) {
 	e := &offering{conn: c, letter: l, whole: c.grouped(l)}
 	if e.whole {
-		if f := c.send(ctx, c.lines(l)...); f != nil {
-			return delivery{}, f
+		if f := c.send(ctx, stageMail, c.lines(l)...); f != nil {
+			return delivery{}, e.spent(f)
 		}
 		e.sent = true
 	}
@@ -112,13 +112,13 @@ func (c *conn) offer(ctx context.Context, l *letter) (delivery, *failure) {
 
 // send writes commands and flushes. Nothing that cannot be taken back is among
 // them.
-func (c *conn) send(ctx context.Context, lines ...string) *failure {
+func (c *conn) send(ctx context.Context, stage string, lines ...string) *failure {
 	err := c.write(lines...)
 	if err == nil {
 		err = c.flush()
 	}
 	if err != nil {
-		return c.fail(ctx, stageMail, err)
+		return c.fail(ctx, stage, err)
 	}
 	return nil
 }
@@ -134,8 +134,8 @@ type offering struct {
 // ask returns the reply to a command, which it sends unless that was done.
 func (e *offering) ask(ctx context.Context, stage, line string, want int) *failure {
 	if !e.sent {
-		if err := errors.Join(e.write(line), e.flush()); err != nil {
-			return e.fail(ctx, stage, err)
+		if f := e.send(ctx, stage, line); f != nil {
+			return f
 		}
 	}
 	return e.hear(ctx, stage, want)
@@ -145,8 +145,7 @@ func (e *offering) ask(ctx context.Context, stage, line string, want int) *failu
 func (e *offering) talk(ctx context.Context) (delivery, *failure) {
 	l := e.letter
 	if f := e.ask(ctx, stageMail, e.mailLine(l), codeOK); f != nil {
-		f.stale = e.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
-		return delivery{}, e.abandon(ctx, f, len(l.to))
+		return delivery{}, e.abandon(ctx, e.spent(f), len(l.to))
 	}
 	d, ends := e.name(ctx)
 	if ends != nil && ends.broken {
@@ -167,6 +166,13 @@ func (e *offering) talk(ctx context.Context) (delivery, *failure) {
 		return delivery{}, e.ready(f)
 	}
 	return d, nil
+}
+
+// spent marks the failure of the first command of a kept connection that the
+// server has closed meanwhile: it says nothing of the mail.
+func (e *offering) spent(f *failure) *failure {
+	f.stale = e.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
+	return f
 }
 
 // also returns f, broken if other is.
@@ -241,7 +247,7 @@ func (e *offering) abandon(ctx context.Context, f *failure, left int) *failure {
 		f.broken = true
 		return f
 	}
-	if r := e.send(ctx, "."); r != nil {
+	if r := e.send(ctx, stageData, "."); r != nil {
 		return f.also(r)
 	}
 	if r := e.hear(ctx, stageData, codeOK); r != nil {

@@ -59,6 +59,22 @@ func TestGroupsOfCommandsAreTakenBack(t *testing.T) {
 	}
 }
 
+// TestAGroupForAClosedConnectionGoesOutAnew: the server has reset the connection
+// since the last mail, so that the first write fails. Nothing was sent, and the
+// mail needs no second attempt.
+func TestAGroupForAClosedConnectionGoesOutAnew(t *testing.T) {
+	f := goodFake(t, map[string]string{"rest": "rst"}).set(func(f *fake) { f.pipelining = true })
+	a := action(t, vaultFor(t, f.ln.Addr().String(), f.ca.PEM()), 0)
+	if _, err := do(t, a, job(t, "1", nil)); err != nil {
+		t.Fatal(err)
+	}
+	<-f.rested
+	f.script("rest", "")
+	if reply, err := do(t, a, job(t, "2", nil)); err != nil {
+		t.Errorf("got %+v %v", reply, err)
+	}
+}
+
 // FuzzStuffer compares with net/textproto, whatever the pieces. A CR alone is
 // the one difference: textproto lets it stand.
 func FuzzStuffer(f *testing.F) {

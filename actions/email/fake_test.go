@@ -42,7 +42,9 @@ type fake struct {
 	plain bytes.Buffer // all that came outside of TLS
 	inner bytes.Buffer // all that came inside
 	wg    sync.WaitGroup
-	done  chan struct{} // closed at the end
+	// rested gets one when step "rest", after a mail, was done.
+	rested chan struct{}
+	done   chan struct{} // closed at the end
 }
 
 // startFake starts a server with a certificate for hosts that is good until end.
@@ -60,7 +62,7 @@ func startFake(t testing.TB, do map[string]string, end time.Time, hosts ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
+	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), rested: make(chan struct{}, 8), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
 	f.wg.Go(f.serve)
 	t.Cleanup(f.close)
 	return f
@@ -225,7 +227,14 @@ func (l *line) command(text string) bool {
 		if r := l.at("data"); r != "" && !strings.HasPrefix(r, "354") {
 			return true // refused: the next line is a command
 		}
-		return l.swallow() && l.answer("dot", "250 2.0.0 queued as 1")
+		if !l.swallow() || !l.answer("dot", "250 2.0.0 queued as 1") {
+			return false
+		}
+		if l.at("rest") == "" {
+			return true
+		}
+		defer func() { l.rested <- struct{}{} }()
+		return l.answer("rest", "")
 	case "QUIT":
 		l.answer("quit", "221 bye")
 		return false
