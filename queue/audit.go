@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // The pools check the queue by themselves, one of them at a time, slowly, and
@@ -141,59 +139,4 @@ func (p *Pool) audited(ctx context.Context, report Report, took time.Duration) e
 func (p *Pool) auditTurn(ctx context.Context, op string, args ...any) (bool, error) {
 	key := newShared(p.cfg.Prefix).audit()
 	return scriptAudit.Run(ctx, p.rdb, []string{key}, append([]any{op, p.consumer}, args...)...).Bool()
-}
-
-// dedupKeys calls f with the dedup keys of a page of the keyspace, by partition, until
-// all primaries were gone through. Keys that come or go meanwhile may be missing.
-func (c *Client) dedupKeys(ctx context.Context, f func(keys, []string) error) error {
-	nodes, err := c.primaries(ctx)
-	if err != nil {
-		return err
-	}
-	all := c.all(ctx)
-	for _, node := range nodes {
-		for cursor := uint64(0); ; {
-			page, next, err := node.Scan(ctx, cursor, all[0].anyDedup(), scanPage).Result()
-			if err != nil {
-				return err
-			}
-			byPartition := map[int][]string{}
-			for _, key := range page {
-				if p, ok := all[0].partitionOf(key); ok && p < len(all) {
-					byPartition[p] = append(byPartition[p], key)
-				}
-			}
-			for p := range all {
-				for list := byPartition[p]; len(list) > 0; {
-					n := min(len(list), checkPage)
-					if err := f(all[p], list[:n]); err != nil {
-						return err
-					}
-					list = list[n:]
-				}
-			}
-			if cursor = next; cursor == 0 {
-				break
-			}
-		}
-	}
-	return nil
-}
-
-func (c *Client) primaries(ctx context.Context) ([]*redis.Client, error) {
-	nodes := make(chan *redis.Client, maxPrimaries)
-	err := c.eachPrimary(ctx, func(_ context.Context, node *redis.Client) error {
-		select {
-		case nodes <- node:
-			return nil
-		default:
-			return errors.New("more primaries than a cluster may have")
-		}
-	})
-	close(nodes)
-	var list []*redis.Client
-	for node := range nodes {
-		list = append(list, node)
-	}
-	return list, err
 }

@@ -45,10 +45,7 @@ type Causes struct {
 // because remembers what the last failure came of, so that dead letters can be
 // told apart by it.
 func (m *meta) because(c *claim, reply *Reply) {
-	m.Code, m.Rule, m.Kind, m.Used, m.Lane = clip(reply.Code), clip(reply.Rule), c.kind, reply.Secret, ""
-	if c.work != nil {
-		m.Lane = clip(c.work.Lane())
-	}
+	m.Code, m.Rule, m.Kind, m.Used, m.Lane = clip(reply.Code), clip(reply.Rule), c.kind, reply.Secret, clip(c.destination())
 }
 
 // cause is that of one job.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,8 +17,6 @@ const (
 	checkPage   = 100  // jobs that one script call looks at: a script blocks its Redis
 	maxFindings = 1000 // told one by one; the others are counted
 	scanPage    = 500  // keys of all kinds that one SCAN looks at
-	// maxPrimaries is how many primaries the manual of Redis Cluster allows.
-	maxPrimaries = 1000
 )
 
 // CheckOptions say how to [Check].
@@ -122,6 +121,55 @@ func (c *checker) ids(ctx context.Context, k keys, page []string) error {
 	args := []any{"dedup", "", checkPage, 0, k.parkedPrefix(), k.logPrefix(), kept.Milliseconds(), len(k.dedupPrefix())}
 	_, err := c.page(ctx, k, k.with(page...), args)
 	return err
+}
+
+// dedupKeys calls f with the dedup keys of a page of the keyspace, by partition, until
+// all primaries were gone through. Keys that come or go meanwhile may be missing.
+func (c *Client) dedupKeys(ctx context.Context, f func(keys, []string) error) error {
+	nodes, err := c.primaries(ctx)
+	if err != nil {
+		return err
+	}
+	all := c.all(ctx)
+	for _, node := range nodes {
+		for cursor := uint64(0); ; {
+			page, next, err := node.Scan(ctx, cursor, all[0].anyDedup(), scanPage).Result()
+			if err != nil {
+				return err
+			}
+			byPartition := map[int][]string{}
+			for _, key := range page {
+				if p, ok := all[0].partitionOf(key); ok && p < len(all) {
+					byPartition[p] = append(byPartition[p], key)
+				}
+			}
+			for p := range all {
+				for list := byPartition[p]; len(list) > 0; {
+					n := min(len(list), checkPage)
+					if err := f(all[p], list[:n]); err != nil {
+						return err
+					}
+					list = list[n:]
+				}
+			}
+			if cursor = next; cursor == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// primaries lists the nodes that have the keys.
+func (c *Client) primaries(ctx context.Context) (list []*redis.Client, err error) {
+	var mu sync.Mutex
+	err = c.eachPrimary(ctx, func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		list = append(list, node)
+		return nil
+	})
+	return list, err
 }
 
 // checker is one run of Check.

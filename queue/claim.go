@@ -31,8 +31,9 @@ type claim struct {
 	work       Work
 	kind       string
 	lane       *lane
-	probe      bool  // the one job that may try a refused credential
-	asOf       int64 // of the refusal for which it is parked untried, ms
+	dest       string // see destination
+	probe      bool   // the one job that may try a refused credential
+	asOf       int64  // of the refusal for which it is parked untried, ms
 
 	renewed   atomic.Int64 // since Pool.epoch
 	lost      atomic.Bool
@@ -42,6 +43,15 @@ type claim struct {
 	out        outcome
 	slot       bool   // it keeps its slot until it is settled
 	prev, next *claim // in partition.held
+}
+
+// destination is the lane of the work, "" while there is none. It is asked for
+// several times for each job, and made once.
+func (c *claim) destination() string {
+	if c.dest == "" && c.work != nil {
+		c.dest = c.work.Lane()
+	}
+	return c.dest
 }
 
 // newClaim reads entry eid. at is when it was asked for, on the pool's clock:

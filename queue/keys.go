@@ -85,13 +85,12 @@ func (k keys) parkedPrefix() string { return k.base + "parked:" }
 func (k keys) parked(name string) string { return k.parkedPrefix() + name }
 
 // dedup is a string: "<jid> <enqueued ms>" of the producer's id.
-func (k keys) dedup(id string) string { return k.dedupPrefix() + id }
+func (k keys) dedup(id string) string { return k.base + dedupName + id }
 
-// dedupInfix is what follows the hash tag of a dedup key.
-const dedupInfix = ":dedup:"
+const dedupName = "dedup:"
 
 // dedupPrefix is what every dedup key of the partition begins with.
-func (k keys) dedupPrefix() string { return strings.TrimSuffix(k.base, ":") + dedupInfix }
+func (k keys) dedupPrefix() string { return k.base + dedupName }
 
 // anyDedup is a pattern of the dedup keys of all partitions.
 func (k keys) anyDedup() string {
@@ -103,7 +102,7 @@ func (k keys) anyDedup() string {
 		}
 		escaped.WriteByte(b)
 	}
-	return escaped.String() + "{q*}:dedup:*"
+	return escaped.String() + "{q*}:" + dedupName + "*"
 }
 
 // partitionOf returns the partition of a key that anyDedup has found.
@@ -112,7 +111,7 @@ func (k keys) partitionOf(key string) (int, bool) {
 	rest, found := strings.CutPrefix(key, before+"{q")
 	number, rest, closed := strings.Cut(rest, "}")
 	p, err := strconv.Atoi(number)
-	return p, found && closed && err == nil && p >= 0 && strings.HasPrefix(rest, dedupInfix)
+	return p, found && closed && err == nil && p >= 0 && strings.HasPrefix(rest, ":"+dedupName)
 }
 
 // log is a hash: "<jid>/<n>" -> record of an attempt, for all jobs whose jid

@@ -111,7 +111,7 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 // the cause, so all such jobs share one lane of one slot: if it happens again
 // few others are hit.
 func (ls *lanes) lane(c *claim, now time.Time) *lane {
-	name, slots := c.work.Lane(), ls.slots
+	name, slots := c.destination(), ls.slots
 	if c.Crashes > 0 {
 		name, slots = suspectLane, 1
 	}

@@ -205,7 +205,7 @@ func (ps *pauses) holds(kind, lane string, now time.Time) time.Duration {
 // heldBack hands a job back, without an attempt, that an operator has paused.
 // The job has its place in a lane only if it was to begin now.
 func (p *Pool) heldBack(c *claim) bool {
-	after := p.pauses.holds(c.kind, c.work.Lane(), time.Now())
+	after := p.pauses.holds(c.kind, c.destination(), time.Now())
 	if after == 0 {
 		return false
 	}

@@ -292,12 +292,8 @@ func (c *claim) explain(reply *Reply, err error) {
 
 // record is what the log keeps of the attempt that just ended.
 func (c *claim) record(r *Reply, now time.Time, took time.Duration) *record {
-	lane := ""
-	if c.work != nil {
-		lane = clip(c.work.Lane())
-	}
 	return &record{
-		Lane: lane,
+		Lane: clip(c.destination()),
 		At:   now.Add(-took).UnixMilli(), Worker: c.pool.cfg.Name, Kind: c.kind, Number: c.Attempt, Used: c.meta.Attempts,
 		Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Millis: took.Milliseconds(),
 		Secret: r.Secret, Version: r.SecretVersion, Stage: clip(r.Stage), Code: clip(r.Code), Text: clip(r.Text),

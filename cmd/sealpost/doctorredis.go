@@ -23,7 +23,7 @@ const maxLag = 10 // seconds
 // redisFindings are what a Redis says of itself, weighed.
 func redisFindings(cfg config.Config, facts redisFacts) []finding {
 	version := finding{Check: "redis version", Result: "ok", Text: orWord(facts.version, "not told")}
-	if major, _, ok := majorMinor(facts.version); ok && major < 7 {
+	if n, ok := major(facts.version); ok && n < 7 {
 		version.Result, version.Advice = "fail", "Sealpost is tested with Redis 7.0 and newer, and with Valkey; take one of these"
 	}
 	policy := finding{Check: "redis maxmemory-policy", Result: "ok", Text: orWord(facts.policy, "not told")}
@@ -189,15 +189,11 @@ func auditFinding(ctx context.Context, rdb redis.UniversalClient) finding {
 	return f
 }
 
-func majorMinor(version string) (major, minor int, ok bool) {
-	first, rest, _ := strings.Cut(version, ".")
-	second, _, _ := strings.Cut(rest, ".")
-	major, err := strconv.Atoi(first)
-	if err != nil {
-		return 0, 0, false
-	}
-	minor, err = strconv.Atoi(second)
-	return major, minor, err == nil
+// major is the first number of a version.
+func major(version string) (int, bool) {
+	first, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(first)
+	return n, err == nil
 }
 
 // maxSkew is how far the clocks may be apart: tokens allow for a minute, and a
