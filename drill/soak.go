@@ -30,7 +30,7 @@ const (
 	mib        = 1 << 20
 )
 
-// sample is what a worker held at a moment; of several, the mean.
+// sample is what all workers held at a moment.
 type sample struct {
 	at                         time.Time
 	rss, heap, fds, goroutines float64 // bytes, bytes, number, number
@@ -45,7 +45,7 @@ type Trend struct {
 	Error   float64 `json:"error"`    // standard error of the slope, per hour
 }
 
-// Soak is how a worker's use of the machine moved, as the mean of all workers.
+// Soak is how the workers' use of the machine moved, all of them summed up.
 type Soak struct {
 	Samples    int     `json:"samples"`
 	Hours      float64 `json:"hours"` // after the warm-up
@@ -57,7 +57,7 @@ type Soak struct {
 
 // String is the soak in a few words.
 func (s Soak) String() string {
-	return fmt.Sprintf("soak of %.2f h after the warm-up, %d samples: a worker's RSS %.1f to %.1f MiB, %+.2f ± %.2f MiB/h; heap %+.2f ± %.2f MiB/h; descriptors %.0f to %.0f, %+.1f ± %.1f/h; goroutines %.0f to %.0f, %+.1f ± %.1f/h",
+	return fmt.Sprintf("soak of %.2f h after the warm-up, %d samples: RSS %.1f to %.1f MiB, %+.2f ± %.2f MiB/h; heap %+.2f ± %.2f MiB/h; descriptors %.0f to %.0f, %+.1f ± %.1f/h; goroutines %.0f to %.0f, %+.1f ± %.1f/h",
 		s.Hours, s.Samples, s.RSS.First, s.RSS.Last, s.RSS.PerHour, s.RSS.Error,
 		s.Heap.PerHour, s.Heap.Error, s.FDs.First, s.FDs.Last, s.FDs.PerHour, s.FDs.Error,
 		s.Goroutines.First, s.Goroutines.Last, s.Goroutines.PerHour, s.Goroutines.Error)
@@ -70,7 +70,7 @@ func (s Soak) missed() []string {
 	}
 	var found []string
 	if grown := s.RSS.PerHour - errorsOff*s.RSS.Error; grown > rssMost {
-		found = append(found, fmt.Sprintf("the memory of a worker grows by at least %.2f MiB an hour", grown))
+		found = append(found, fmt.Sprintf("the memory of the workers grows by at least %.2f MiB an hour", grown))
 	}
 	for _, t := range []struct {
 		name string
@@ -78,7 +78,7 @@ func (s Soak) missed() []string {
 	}{{"descriptors", s.FDs}, {"goroutines", s.Goroutines}} {
 		grown := (t.of.PerHour - errorsOff*t.of.Error) * s.Hours
 		if grown > max(growthMost*t.of.First, growthFew) {
-			found = append(found, fmt.Sprintf("the %s of a worker grow: %.0f more over the soak", t.name, grown))
+			found = append(found, fmt.Sprintf("the %s of the workers grow: %.0f more over the soak", t.name, grown))
 		}
 	}
 	return found
@@ -105,8 +105,7 @@ func (r *run) measure(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("measure a worker: %w", err)
 			}
-			n := float64(len(r.workers))
-			sum.rss, sum.heap, sum.fds, sum.goroutines = sum.rss+s.rss/n, sum.heap+s.heap/n, sum.fds+s.fds/n, sum.goroutines+s.goroutines/n
+			sum.rss, sum.heap, sum.fds, sum.goroutines = sum.rss+s.rss, sum.heap+s.heap, sum.fds+s.fds, sum.goroutines+s.goroutines
 		}
 		r.samples = append(r.samples, sum)
 	}

@@ -134,3 +134,19 @@ func TestALineThatCutIsACauseOnlyWithoutAnAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatWasNotSeenIsMissed: a run in which nothing came shows nothing.
+func TestWhatWasNotSeenIsMissed(t *testing.T) {
+	r := &run{Config: Config{Quiet: true, Judge: true}, ledger: newLedger()}
+	var result Result
+	if err := r.judge(t.Context(), &result); err != nil || len(result.Missed) != 1 {
+		t.Errorf("no take-over was seen: got %q, %v, want one miss", result.Missed, err)
+	}
+	began := time.Unix(1_000_000, 0)
+	r = &run{Config: Config{Outages: true, Judge: true, For: time.Minute}, ledger: newLedger(), began: began,
+		back: []time.Time{began.Add(10 * time.Second), began.Add(time.Minute)}} // at the second nothing is sent any more
+	result = Result{}
+	if err := r.judge(t.Context(), &result); err != nil || len(result.Missed) != 1 || result.FirstJob == nil || result.FirstJob.Count != 1 {
+		t.Errorf("no mail after a return: got %q, %+v, %v, want one miss", result.Missed, result.FirstJob, err)
+	}
+}
