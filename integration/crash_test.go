@@ -28,7 +28,7 @@ func TestKilledAtEachPlace(t *testing.T) {
 		rounds = 1
 	}
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("takes a minute: not with -short")
 	}
 	w := newCrashWorld(t)
 	for round := range rounds {

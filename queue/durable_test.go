@@ -165,7 +165,7 @@ func TestDiskLevelOnRedis7NeedsAppendfsyncAlways(t *testing.T) {
 	server := queuetest.NewServer(t) // with appendfsync always
 	rdb := dial(t, server.Addr())
 	if rdb.Do(ctx, "WAITAOF", 0, 0, 1).Err() == nil {
-		t.Skip("this server has WAITAOF")
+		t.Skip("only for a server without WAITAOF, before Redis 7.2: this one has it")
 	}
 	client := queue.NewClient(rdb, queue.ClientOptions{Durability: queue.Disk})
 	if _, err := client.Enqueue(ctx, queuetest.Job(`"id":"a"`)); err != nil {
