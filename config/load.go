@@ -34,6 +34,7 @@ type Mistake struct {
 	Rule   string // what is wanted instead
 }
 
+// Error names the setting, where it is from, and what is wanted; never the value.
 func (m *Mistake) Error() string {
 	if m.Source == "" {
 		return m.Name + ": " + m.Rule

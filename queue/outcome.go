@@ -45,6 +45,7 @@ type InvalidJobError struct {
 	Err   error
 }
 
+// Error names the job by its place and says what is wrong with it.
 func (e *InvalidJobError) Error() string { return fmt.Sprintf("job %d: %v", e.Index, e.Err) }
 
 // Unwrap returns the reason.
@@ -57,6 +58,7 @@ type RetryAfterError struct {
 	Err   error
 }
 
+// Error is the text of Err.
 func (e *RetryAfterError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
@@ -69,6 +71,7 @@ type ThrottledError struct {
 	Err   error
 }
 
+// Error is the text of Err.
 func (e *ThrottledError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
@@ -81,6 +84,7 @@ type HandbackError struct {
 	Err   error
 }
 
+// Error is the text of Err.
 func (e *HandbackError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
@@ -94,6 +98,7 @@ type ParkedError struct {
 	Err     error
 }
 
+// Error is the text of Err.
 func (e *ParkedError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.
@@ -102,6 +107,7 @@ func (e *ParkedError) Unwrap() error { return e.Err }
 // PermanentError says that no later attempt can succeed: the job is dead.
 type PermanentError struct{ Err error }
 
+// Error is the text of Err.
 func (e *PermanentError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason.

@@ -24,6 +24,7 @@ type refused struct {
 	message string
 }
 
+// Error is the text that the client gets.
 func (e *refused) Error() string { return e.message }
 
 // refuse returns a refusal with this status and message.

@@ -170,4 +170,5 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, row route, err erro
 // panicked is a panic of a handler, without its value.
 type panicked struct{ kind, stack string }
 
+// Error names the type of what was thrown, never its value.
 func (e *panicked) Error() string { return "panic of type " + e.kind }

@@ -29,6 +29,7 @@ type childExit struct {
 	text string // "" unless there was no child
 }
 
+// Error says how the child ended.
 func (e childExit) Error() string { return e.text }
 
 // outputGrace is how long the output stays open after the child has ended, for

@@ -39,6 +39,7 @@ type apiError struct {
 	message string
 }
 
+// Error is the message of the server.
 func (e *apiError) Error() string { return e.message }
 
 // client returns a client for the settings of cmd.

@@ -69,11 +69,13 @@ func (silence) Printf(context.Context, string, ...any) {}
 // quietError ends the program with exit code 1 after everything has been said.
 type quietError struct{}
 
+// Error is empty: what there was to say has been said.
 func (quietError) Error() string { return "" }
 
 // usageError is a mistake in the command line that the parser cannot see.
 type usageError struct{ text string }
 
+// Error says how the command line was wrong.
 func (e usageError) Error() string { return e.text }
 
 func usage(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }

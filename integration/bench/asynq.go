@@ -69,8 +69,17 @@ func (a asynqPeer) drain(ctx context.Context, n, concurrency int) (finish func()
 // quiet is a logger for asynq that says nothing.
 type quiet struct{ l *log.Logger }
 
+// Debug throws it away; so do the others.
 func (q quiet) Debug(args ...any) { q.l.Print(args...) }
-func (q quiet) Info(args ...any)  { q.l.Print(args...) }
-func (q quiet) Warn(args ...any)  { q.l.Print(args...) }
+
+// Info throws it away.
+func (q quiet) Info(args ...any) { q.l.Print(args...) }
+
+// Warn throws it away.
+func (q quiet) Warn(args ...any) { q.l.Print(args...) }
+
+// Error throws it away.
 func (q quiet) Error(args ...any) { q.l.Print(args...) }
+
+// Fatal throws it away too: a benchmark ends by itself.
 func (q quiet) Fatal(args ...any) { q.l.Print(args...) }

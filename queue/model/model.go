@@ -73,6 +73,7 @@ var mistakes = [...]string{
 	"late success leaves the first entry", "duplicate told before WAIT",
 }
 
+// String names the mistake in a few words.
 func (m Mistake) String() string { return mistakes[m] }
 
 // Result is what a search found.

@@ -68,12 +68,16 @@ type work struct {
 	kind, lane string
 }
 
+// Kind is that of the test job.
 func (w *work) Kind() string { return w.kind }
+
+// Lane is the lane that the test job names.
 func (w *work) Lane() string { return w.lane }
 
 // MaxAttempts implements queue.Limited.
 func (w *work) MaxAttempts() int { return w.h.Limit }
 
+// Do makes the attempt that the test wants.
 func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	w.h.saw(c.Job.ID)
 	if w.h.Do == nil {

@@ -134,6 +134,7 @@ type refusal struct {
 	text   string
 }
 
+// Error is the title of the page that says no.
 func (e *refusal) Error() string { return e.title }
 
 func refuse(status int, title, text string) error {

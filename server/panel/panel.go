@@ -166,4 +166,5 @@ func static(w http.ResponseWriter, r *http.Request) {
 // panicked is a panic of a page, without its value.
 type panicked struct{ stack string }
 
+// Error does not say what was thrown: it may hold what must not be seen.
 func (e *panicked) Error() string { return "panic in a page" }
