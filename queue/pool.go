@@ -39,7 +39,8 @@ const abortTime = 5 * time.Second
 type PoolConfig struct {
 	// Redis is the store. Its MaxRetries must be -1: go-redis would otherwise
 	// send commands again that must not be. Each partition holds one of its
-	// connections in a blocking read, so PoolSize must be above Partitions.
+	// connections in a blocking read, and each of SettleCalls takes one for a
+	// moment, so PoolSize should be above both together.
 	Redis  redis.UniversalClient
 	Prefix string // first part of every key; "" means DefaultPrefix
 	// Partitions is 1 if 0, at most MaxPartitions, and the same in all processes.

@@ -56,9 +56,9 @@ func (a *app) serveCommand() *cobra.Command {
 			}
 			defer reserveHeap()()
 			options := cfg.Redis.Options()
-			// Each partition holds a connection in a blocking read; the rest is
-			// what go-redis would take without them.
-			options.PoolSize = cfg.Partitions + 10*runtime.GOMAXPROCS(0)
+			// Each partition holds a connection in a blocking read, and outcomes must
+			// not wait for one; the rest is what go-redis would take without them.
+			options.PoolSize = cfg.Partitions + queue.SettleCalls + 10*runtime.GOMAXPROCS(0)
 			rdb := redis.NewUniversalClient(options)
 			defer rdb.Close()
 			p, err := newProcess(cfg, newLogger(a.stderr, cfg), rdb)
