@@ -59,7 +59,7 @@ func (m *moves) read(worker string) string {
 
 func (m *moves) done(eid, jid string) {
 	m.t.Helper()
-	m.run("done", 60, strings.TrimSuffix(m.stream, "jobs")+"parked:", eid, jid, 0, "", "done ")
+	m.run("done", 60, strings.TrimSuffix(m.stream, "jobs")+"parked:", 1, 1, eid, jid)
 }
 
 func (m *moves) empty(what string) {

@@ -205,7 +205,7 @@ func (m *model) settle(rt *rapid.T) {
 		held := m.holder[c.eid] == c.worker
 		switch outcome {
 		case "done":
-			if m.run(rt, "done", nil, 60, m.base+"parked:", c.eid, c.jid, 0, "", "done ") != nil {
+			if m.run(rt, "done", nil, 60, m.base+"parked:", 1, 1, c.eid, c.jid) != nil {
 				m.ended(c.jid)
 			}
 			continue

@@ -84,10 +84,17 @@ type record struct {
 	Lane      string `json:"n,omitempty"`
 }
 
-// json is record as JSON, by hand: it is written for each job, and reflection
-// would cost as much as the rest of its settlement.
-func (r *record) json() string {
-	b := make([]byte, 0, 160)
+// json is record as JSON.
+func (r *record) json() string { return r.after("") }
+
+// ending is the log's value of a record: the state after it and the record.
+func (r *record) ending(state State) string { return r.after(string(state) + " ") }
+
+// after is record as JSON behind other text, by hand: it is written for each
+// job, and reflection would cost as much as the rest of its settlement.
+func (r *record) after(text string) string {
+	var room [256]byte // the usual record fits, and is copied once
+	b := append(room[:0], text...)
 	b = append(b, `{"t":`...)
 	b = strconv.AppendInt(b, r.At, 10)
 	b = appendText(b, "w", r.Worker)

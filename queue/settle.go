@@ -50,11 +50,21 @@ type outcome struct {
 	move    move
 	state   State         // the state after it
 	after   time.Duration // moveDelay
-	record  string        // JSON of the attempt's record, "" if none was made
+	record  string        // of the attempt, "" if none was made: JSON; of moveDone, the log's value
+	field   string        // its name in the log
 	number  int           // of the record
 	secret  string        // movePark
 	version int64         // movePark
 	follow  []byte        // moveDead: a job that becomes ready with it, or nil
+}
+
+// keep makes the text of the attempt's record.
+func (o *outcome) keep(r *record) {
+	if o.record = ""; o.move == moveDone {
+		o.record = r.ending(o.state)
+		return
+	}
+	o.record = r.json()
 }
 
 // settler writes outcomes to Redis, many in one round trip. An outcome that
@@ -217,6 +227,10 @@ func (s *settler) gather(timer *time.Timer) (batch []*claim, open bool) {
 // fill adds outcomes until the batch is full, or end.
 func (s *settler) fill(batch []*claim, end <-chan time.Time) []*claim {
 	for len(batch) < settleBatch {
+		if len(s.in) > 0 { // without a select, which costs more than all else here
+			batch = append(batch, <-s.in)
+			continue
+		}
 		select {
 		case c := <-s.in:
 			batch = append(batch, c)
@@ -264,7 +278,7 @@ func (s *settler) flush(ctx context.Context, batch []*claim) {
 	}
 	calls := make([]*call, len(groups))
 	for i, g := range groups {
-		g.keys = append(g.keys, g.logs...)
+		g.complete()
 		calls[i] = &g.call
 	}
 	for _, g := range groups {

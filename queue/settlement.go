@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"log/slog"
+	"slices"
 )
 
 // settlement is the script call for all outcomes of one move in one partition.
@@ -15,6 +16,8 @@ type settlement struct {
 	claims  []*claim
 	logs    []string // log keys, in the order in which they were met
 	base    int      // len(keys) before the log keys
+	records [][]any  // moveDone: fields and values of each of logs
+	moved   bool     // moveDone: an entry id is not its job's jid
 }
 
 // group adds the outcome of c to the settlement of its kind.
@@ -32,7 +35,7 @@ func (s *settler) group(groups []*settlement, c *claim) []*settlement {
 	me := s.pool.consumer
 	switch g.keys = k.with(); o.move {
 	case moveDone:
-		g.script, g.args = scriptDone, []any{ttl, k.parkedPrefix()}
+		g.script, g.args = scriptDone, []any{ttl, k.parkedPrefix()} // complete adds the rest
 	case moveDelay:
 		g.script, g.args = scriptDelay, []any{ttl, me}
 	case moveDead:
@@ -60,7 +63,10 @@ func (g *settlement) add(c *claim) {
 	}
 	switch g.move {
 	case moveDone:
-		g.args = append(g.args, c.eid, jid, log, field, string(o.state)+" "+o.record)
+		g.moved = g.moved || c.eid != jid
+		if o.field = field; log > 0 {
+			g.record(log-g.base-1, o)
+		}
 	case moveDelay:
 		g.args = append(g.args, c.eid, jid, max(o.after.Milliseconds(), 0), c.meta.body(c.raw), log, field, o.record)
 	case moveDead:
@@ -70,6 +76,36 @@ func (g *settlement) add(c *claim) {
 		g.args = append(g.args, c.eid, jid, c.meta.Enqueued, c.meta.body(c.raw), log, field, o.record, c.asOf)
 	case moveRelease:
 		g.args = append(g.args, c.eid, jid, c.meta.body(c.raw), log, field)
+	}
+}
+
+// record adds the record of an outcome to those of g.logs[i].
+func (g *settlement) record(i int, o *outcome) {
+	for len(g.records) <= i {
+		g.records = append(g.records, make([]any, 0, 2*settleBatch))
+	}
+	g.records[i] = append(g.records[i], &o.field, &o.record) // pointers: a string in an interface is an allocation
+}
+
+// complete makes the keys and arguments of the call, once all outcomes are
+// added.
+func (g *settlement) complete() {
+	g.keys = append(g.keys, g.logs...)
+	if g.move != moveDone {
+		return
+	}
+	g.args = slices.Grow(g.args, 2+4*len(g.claims)+2*len(g.logs))
+	g.args = append(g.args, len(g.claims), g.moved)
+	for _, c := range g.claims {
+		g.args = append(g.args, &c.eid)
+	}
+	for _, c := range g.claims {
+		if g.moved {
+			g.args = append(g.args, &c.Job.JID)
+		}
+	}
+	for i, r := range g.records {
+		g.args = append(append(g.args, g.base+i+1, len(r)/2), r...)
 	}
 }
 

@@ -158,7 +158,8 @@ func (p *Pool) finish(c *claim, reply Reply, err error, took time.Duration) {
 	}
 	now := p.now()
 	if _, handback := errors.AsType[*HandbackError](err); !handback || c.out.move == moveDone {
-		c.out.record = c.record(&reply, now, took).json()
+		r := c.record(&reply, now, took)
+		c.out.keep(&r)
 		c.meta.Next++
 	}
 	seen := Attempted{
@@ -291,8 +292,8 @@ func (c *claim) explain(reply *Reply, err error) {
 }
 
 // record is what the log keeps of the attempt that just ended.
-func (c *claim) record(r *Reply, now time.Time, took time.Duration) *record {
-	return &record{
+func (c *claim) record(r *Reply, now time.Time, took time.Duration) record {
+	return record{
 		Lane: clip(c.destination()),
 		At:   now.Add(-took).UnixMilli(), Worker: c.pool.cfg.Name, Kind: c.kind, Number: c.Attempt, Used: c.meta.Attempts,
 		Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Millis: took.Milliseconds(),
@@ -311,7 +312,8 @@ func (p *Pool) end(c *claim, state State, why string) {
 		c.kind = kindOf(c.Job)
 		r.Kind = c.kind
 	}
-	c.out = outcome{move: moveDone, state: state, record: r.json(), number: c.meta.Next}
+	c.out = outcome{move: moveDone, state: state, number: c.meta.Next}
+	c.out.keep(&r)
 	p.hand(c)
 }
 

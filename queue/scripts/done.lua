@@ -1,28 +1,31 @@
 -- DONE: leased -> an end (done, expired, cancelled). A batch.
 -- KEYS  places, then the log keys
--- ARGV  1 log TTL s, 2 prefix of the parked keys, then for each job:
---       entry id, jid, index of its log key in KEYS (0: no record), field, state and record
+-- ARGV  1 log TTL s, 2 prefix of the parked keys, 3 jobs, 4 whether jids follow (0: each
+--       job's jid is its entry id), then the entry ids, the jids, and for each log key:
+--       its index in KEYS, its records, and for each of these a field, and state and record
 -- Output how many entries were still pending
 -- Crash before: the lease runs out and another worker does the job again (the
 -- duplicate window). Crash after, reply lost: sent again it finds nothing.
 -- Accepted from anyone: a success of a holder that lost its lease also ends
 -- whatever a later holder made of the job (retry, parked, dead, running), and
 -- what a failover that lost moves brought back: an older entry, also its first.
-local eids, jids = {}, {}
-for i = 3, #ARGV, 5 do
-  eids[#eids + 1] = ARGV[i]
-  jids[#jids + 1] = ARGV[i + 1]
-end
+-- Ranges of ARGV are handed on as they are: a table made of them for each job
+-- would cost as much as the deletions.
+local count = tonumber(ARGV[3])
+local first, last = 5, 4 + count
+local from = ARGV[4] == '1' and last or first - 1 -- before the jids
+local logs = from + count + 1
 check()
-redis.call('XDEL', JOBS, unpack(eids)) -- before XACK: see drop
-local n = redis.pcall('XACK', JOBS, GROUP, unpack(eids))
+redis.call('XDEL', JOBS, unpack(ARGV, first, last)) -- before XACK: see drop
+local n = redis.pcall('XACK', JOBS, GROUP, unpack(ARGV, first, last))
 if type(n) ~= 'number' then n = 0 end
-if n < #eids then
-  redis.call('ZREM', DUE, unpack(jids))
-  redis.call('ZREM', DEAD, unpack(jids))
-  for i, jid in ipairs(jids) do
+if n < count then
+  redis.call('ZREM', DUE, unpack(ARGV, from + 1, from + count))
+  redis.call('ZREM', DEAD, unpack(ARGV, from + 1, from + count))
+  for i = 1, count do
+    local eid, jid = ARGV[first + i - 1], ARGV[from + i]
     for _, other in ipairs({redis.call('HGET', MOVED, jid) or jid, jid}) do
-      if other ~= eids[i] then drop(other) end
+      if other ~= eid then drop(other) end
     end
     local body = redis.call('HGET', BODY, jid)
     if body then
@@ -37,20 +40,12 @@ if n < #eids then
   end
 end
 for _, place in ipairs({MOVED, CANCEL, MARK}) do
-  if redis.call('EXISTS', place) == 1 then redis.call('HDEL', place, unpack(jids)) end
+  if redis.call('EXISTS', place) == 1 then redis.call('HDEL', place, unpack(ARGV, from + 1, from + count)) end
 end
-local logs = {}
-for i = 3, #ARGV, 5 do
-  local key = tonumber(ARGV[i + 2])
-  if key > 0 then
-    local pairs = logs[key] or {}
-    pairs[#pairs + 1] = ARGV[i + 3]
-    pairs[#pairs + 1] = ARGV[i + 4]
-    logs[key] = pairs
-  end
-end
-for key, pairs in next, logs do
-  redis.pcall('HSET', KEYS[key], unpack(pairs))
-  redis.pcall('EXPIRE', KEYS[key], ARGV[1])
+while logs <= #ARGV do
+  local key, stop = KEYS[tonumber(ARGV[logs])], logs + 1 + 2 * tonumber(ARGV[logs + 1])
+  redis.pcall('HSET', key, unpack(ARGV, logs + 2, stop))
+  redis.pcall('EXPIRE', key, ARGV[1])
+  logs = stop + 1
 end
 return n
