@@ -19,6 +19,7 @@ var errPerhapsSent = errors.New("queue: an earlier worker began to send this job
 // claim is a stream entry that this process holds, and its job.
 type claim struct {
 	Claim
+	job        Job // Claim.Job
 	pool       *Pool
 	part       *partition
 	eid        string
@@ -63,13 +64,13 @@ func newClaim(part *partition, e entry, at time.Duration) *claim {
 	c.meta.Next += c.deliveries - 1 // the lost attempts wrote no record, or will
 	c.meta.Secret, c.meta.Version = "", 0
 	c.renewed.Store(int64(at))
-	job, err := decodeJob([]byte(e.job))
-	if err != nil {
+	job := &c.job
+	if err := decodeJob(job, []byte(e.job)); err != nil {
 		c.bad = err
 		if e.job == "" {
 			c.bad = errors.New("the entry has no field \"job\"")
 		}
-		job = &Job{}
+		*job = Job{}
 		if len(c.raw) > MaxJobBytes {
 			c.raw = c.raw[:keptOversize]
 		}
@@ -79,7 +80,7 @@ func newClaim(part *partition, e entry, at time.Duration) *claim {
 		job.ID = publicID(part.index, job.JID)
 	}
 	c.Claim = Claim{
-		Job: job, Attempt: c.meta.Attempts + 1, Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Parts: c.meta.shown(), begin: c.beginStep,
+		Job: job, Attempt: c.meta.Attempts + 1, Handbacks: c.meta.Handbacks, Crashes: c.meta.Crashes, Parts: c.meta.shown(), holder: c,
 	}
 	return c
 }

@@ -98,7 +98,8 @@ func (c *Client) Enqueue(ctx context.Context, jobs ...json.RawMessage) ([]Receip
 	b := batch{client: c, receipts: make([]Receipt, len(jobs)), groups: make([]*share, len(c.parts))}
 	turn := int(c.turn.Add(1)-1) % len(c.parts) // jobs without an id stay together: one round trip to one slot
 	for i, raw := range jobs {
-		job, err := decodeJob(raw)
+		job := &Job{}
+		err := decodeJob(job, raw)
 		if err == nil && job.ID == "" && c.opts.Durability != Memory {
 			job.ID = mintFor(turn, len(c.parts))
 			raw, err = WithID(raw, job.ID)

@@ -17,165 +17,69 @@ const (
 )
 
 // decodeJob reads the JSON of a job strictly: an unknown field, a field given
-// twice or a wrong type is an error that names the field. It makes one pass
-// for size, UTF-8 and depth before any decoder sees the text, so that hostile
-// text costs no more than its length, and no maps. JID and, without a
-// producer's id, ID are left to the caller. The Job keeps slices of raw.
-func decodeJob(raw []byte) (*Job, error) {
-	if err := checkText(raw); err != nil {
-		return nil, err
-	}
-	j := &Job{}
-	var seen uint
-	err := eachField(raw, func(key, value []byte) error {
-		i, f := jobField(key)
-		if f == nil {
-			return fmt.Errorf("unknown field %q", string(key[:min(len(key), maxNameShown)]))
-		}
-		if seen&(1<<i) != 0 {
-			return fmt.Errorf("field %q is given twice", f.name)
-		}
-		seen |= 1 << i
-		if string(value) == "null" {
-			return nil
-		}
-		if err := f.set(j, value); err != nil {
-			return fmt.Errorf("field %q %w", f.name, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if (j.Action == nil) == (j.ActionID == "") {
-		return nil, errors.New("want exactly one of the fields \"action\" and \"action_id\"")
-	}
-	if !j.ExpiresAt.IsZero() && j.ExpiresAt.Before(j.NotBefore) {
-		return nil, errors.New("field \"expires_at\" is before \"not_before\"")
-	}
-	return j, nil
-}
-
-// checkText checks what holds for the whole text: size, UTF-8, depth, syntax.
-func checkText(raw []byte) error {
+// twice or a wrong type is an error that names the field. It makes one pass over
+// the text after that for UTF-8, so that hostile text costs no more than its
+// length, and no maps. JID and, without a producer's id, ID are left to the
+// caller. The Job keeps slices of raw. After an error it is of no use.
+func decodeJob(j *Job, raw []byte) error {
 	if len(raw) > MaxJobBytes {
 		return fmt.Errorf("job of %d bytes, want at most %d", len(raw), MaxJobBytes)
 	}
 	if !utf8.Valid(raw) {
 		return errors.New("not valid UTF-8")
 	}
-	if depthOver(raw, MaxJobDepth) {
-		return fmt.Errorf("nested deeper than %d levels", MaxJobDepth)
+	var seen uint
+	err := eachField(raw, func(key, value []byte) error { return j.read(&seen, key, value) })
+	if err != nil {
+		return err
 	}
-	if !json.Valid(raw) {
-		return errors.New("not valid JSON")
+	if (j.Action == nil) == (j.ActionID == "") {
+		return errors.New("want exactly one of the fields \"action\" and \"action_id\"")
 	}
-	if b := bytes.TrimLeft(raw, " \t\r\n"); b[0] != '{' {
-		return errors.New("want a JSON object")
+	if !j.ExpiresAt.IsZero() && j.ExpiresAt.Before(j.NotBefore) {
+		return errors.New("field \"expires_at\" is before \"not_before\"")
 	}
 	return nil
 }
 
-// depthOver reports whether arrays and objects are nested deeper than limit.
-// Text that is not JSON gives any answer.
-func depthOver(raw []byte, limit int) bool {
-	if bytes.Count(raw, []byte("{"))+bytes.Count(raw, []byte("[")) <= limit {
-		return false // the usual job, at the speed of memory
+// read takes one field into the job. seen has a bit for each field that was.
+func (j *Job) read(seen *uint, key, value []byte) error {
+	i, f := jobField(key)
+	if f == nil {
+		return fmt.Errorf("unknown field %q", string(key[:min(len(key), maxNameShown)]))
 	}
-	depth := 0
-	for i := 0; i < len(raw); i++ {
-		switch raw[i] {
-		case '"':
-			i = stringEnd(raw, i) - 1
-		case '{', '[':
-			if depth++; depth > limit {
-				return true
-			}
-		case '}', ']':
-			depth--
-		}
+	if *seen&(1<<i) != 0 {
+		return fmt.Errorf("field %q is given twice", f.name)
 	}
-	return false
+	*seen |= 1 << i
+	if string(value) == "null" {
+		return nil
+	}
+	if err := f.set(j, value); err != nil {
+		return fmt.Errorf("field %q %w", f.name, err)
+	}
+	return nil
 }
 
-// stringEnd returns the index after the string that begins at raw[i], at most len(raw).
-func stringEnd(raw []byte, i int) int {
-	for i++; i < len(raw); i++ {
-		quote := bytes.IndexByte(raw[i:], '"')
-		if quote < 0 {
-			return len(raw)
-		}
-		slash := bytes.IndexByte(raw[i:i+quote], '\\')
-		if slash < 0 {
-			return i + quote + 1
-		}
-		i += slash + 1 // the escaped character, which may be the quote
-	}
-	return len(raw)
-}
-
-// skipSpace returns the index of the first byte at or after i that is not white space.
-func skipSpace(raw []byte, i int) int {
-	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\t' || raw[i] == '\n' || raw[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// valueEnd returns the index after the value that begins at raw[i]. raw must be valid JSON.
-func valueEnd(raw []byte, i int) int {
-	depth := 0
-	for i < len(raw) {
-		switch raw[i] {
-		case '"':
-			i = stringEnd(raw, i) - 1
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return i
-			}
-			depth--
-		case ',', ' ', '\t', '\n', '\r':
-			if depth == 0 {
-				return i
-			}
-			i++
-			continue
-		}
-		i++
-		if depth == 0 && (raw[i-1] == '"' || raw[i-1] == '}' || raw[i-1] == ']') {
-			return i
-		}
-	}
-	return i
-}
-
-// eachField calls f with the name and value of each field of the object raw,
-// which must be valid JSON.
+// eachField calls f with the name and value of each field of the object raw.
 func eachField(raw []byte, f func(key, value []byte) error) error {
-	i := skipSpace(raw, 0) + 1
-	for {
-		i = skipSpace(raw, i)
-		if raw[i] == '}' {
-			return nil
-		}
-		if raw[i] == ',' {
-			i = skipSpace(raw, i+1)
-		}
-		end := stringEnd(raw, i)
-		key, err := unquote(raw[i:end])
-		if err != nil {
-			return err
-		}
-		i = skipSpace(raw, end)
-		i = skipSpace(raw, i+1) // the colon
-		end = valueEnd(raw, i)
-		if err := f(key, raw[i:end]); err != nil {
-			return err
-		}
-		i = end
+	i, err := next(raw, 0)
+	if err != nil {
+		return err
 	}
+	if raw[i] != '{' {
+		if _, err := scanValue(raw, i, 0); err != nil {
+			return err
+		}
+		return errors.New("want a JSON object")
+	}
+	if i, err = scanObject(raw, i, 0, f); err != nil {
+		return err
+	}
+	if skipSpace(raw, i) < len(raw) {
+		return errNotJSON
+	}
+	return nil
 }
 
 // unquote returns the text of a valid JSON string.
@@ -271,14 +175,14 @@ func setData(j *Job, v []byte) error {
 	if v[0] != '[' {
 		return errors.New("is not an array")
 	}
-	for i := skipSpace(v, 1); v[i] != ']'; i = skipSpace(v, i) {
-		if v[i] == ',' {
-			i = skipSpace(v, i+1)
-		}
-		if v[i] != '{' {
+	_, err := scanArray(v, 0, 0, func(element []byte) error {
+		if element[0] != '{' {
 			return errors.New("has an element that is not an object")
 		}
-		i = valueEnd(v, i)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	j.Data = json.RawMessage(v)
 	return nil

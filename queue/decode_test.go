@@ -63,7 +63,8 @@ func TestDecodeJob(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := decodeJob([]byte(tt.json))
+			got := &Job{}
+			err := decodeJob(got, []byte(tt.json))
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("got %v, want %q", err, tt.err)
@@ -94,7 +95,7 @@ func sized(n int) string {
 func TestHostileDepthCostsNothing(t *testing.T) {
 	deep := []byte(strings.Repeat("[", MaxJobBytes))
 	if n := testing.AllocsPerRun(10, func() {
-		if _, err := decodeJob(deep); err == nil {
+		if err := decodeJob(&Job{}, deep); err == nil {
 			t.Error("got no error")
 		}
 	}); n > 10 {
@@ -110,7 +111,8 @@ func FuzzDecodeJob(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		j, err := decodeJob(raw)
+		j := &Job{}
+		err := decodeJob(j, raw)
 		// What the strict decoder takes, encoding/json takes too, with the same parts.
 		var ref struct {
 			ID       string          `json:"id"`

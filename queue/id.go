@@ -47,8 +47,8 @@ func WithID(job json.RawMessage, id string) (json.RawMessage, error) {
 // Identify checks a job as Enqueue does and returns it with an id: its own, or a
 // new one of [MintID].
 func Identify(job json.RawMessage) (named json.RawMessage, id string, err error) {
-	j, err := decodeJob(job)
-	if err != nil {
+	j := &Job{}
+	if err := decodeJob(j, job); err != nil {
 		return nil, "", &InvalidJobError{Err: err}
 	}
 	if j.ID != "" {

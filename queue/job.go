@@ -128,12 +128,26 @@ type Claim struct {
 	// The accepted ones must not be done again.
 	Parts []Part
 
-	begin func(ctx context.Context) error
+	holder beginner // nil: Begin does nothing
 }
+
+// beginner is who knows whether a claim still holds: the claim of a pool, or a test.
+type beginner interface {
+	beginStep(ctx context.Context) error
+}
+
+// beginFunc is a beginner made of a function.
+type beginFunc func(ctx context.Context) error
+
+func (f beginFunc) beginStep(ctx context.Context) error { return f(ctx) }
 
 // NewClaim returns a claim on job for tests of handlers. begin may be nil.
 func NewClaim(job *Job, attempt int, begin func(context.Context) error) *Claim {
-	return &Claim{Job: job, Attempt: attempt, begin: begin}
+	c := &Claim{Job: job, Attempt: attempt}
+	if begin != nil {
+		c.holder = beginFunc(begin)
+	}
+	return c
 }
 
 // Begin is called by a sender right before a step that cannot be taken back,
@@ -141,8 +155,8 @@ func NewClaim(job *Job, attempt int, begin func(context.Context) error) *Claim {
 // sender then stops and returns that error. It costs nothing while the claim
 // is younger than a third of the lease, and one round trip after that.
 func (c *Claim) Begin(ctx context.Context) error {
-	if c.begin == nil {
+	if c.holder == nil {
 		return nil
 	}
-	return c.begin(ctx)
+	return c.holder.beginStep(ctx)
 }

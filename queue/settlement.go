@@ -116,8 +116,8 @@ func (g *settlement) follow(c *claim) (job []byte, dedup int) {
 	if len(c.out.follow) == 0 {
 		return nil, 0
 	}
-	j, err := decodeJob(c.out.follow)
-	if err != nil {
+	j := &Job{}
+	if err := decodeJob(j, c.out.follow); err != nil {
 		c.pool.log.Error("a job that should follow a dead letter is no job", "job", c.Job.ID, "kind", c.kind, "err", err)
 		return nil, 0
 	}

@@ -155,7 +155,8 @@ func (s *Status) read(m *meta, job string) {
 	s.Used, s.Handbacks, s.Crashes = m.Attempts, m.Handbacks, m.Crashes
 	s.EnqueuedAt = time.UnixMilli(m.Enqueued).UTC()
 	s.Reason, s.Text, s.Parts = m.Reason, m.Text, m.shown()
-	if j, err := decodeJob([]byte(job)); err == nil {
+	j := &Job{}
+	if err := decodeJob(j, []byte(job)); err == nil {
 		s.Kind = kindOf(j)
 		if j.ID != "" {
 			s.ID = j.ID
