@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,6 +16,7 @@ import (
 const (
 	readBlock   = 500 * time.Millisecond // a blocking read; also how long a drain may wait for it
 	reclaimPage = 50                     // entries taken over in one script call
+	startAlone  = 8                      // so many jobs are started while the next are read
 )
 
 // partition is one stream and what this process holds of it.
@@ -27,11 +29,14 @@ type partition struct {
 	reclaim time.Time // next one
 	hot     bool      // the last read came back with jobs
 	foreign bool      // no process of our number of partitions puts jobs here
+
+	starting sync.WaitGroup // has one while a batch is being started
 }
 
 // run reads jobs until ctx ends. What a read brings after that is released.
 func (p *partition) run(ctx context.Context) {
 	failures := 0
+	defer p.starting.Wait()
 	p.ensureGroup(ctx)
 	for ctx.Err() == nil {
 		err := p.turn(ctx)
@@ -64,7 +69,11 @@ func (p *partition) turn(ctx context.Context) error {
 	entries, err := p.fetch(ctx, n)
 	p.pool.slots.put(n - len(entries))
 	p.hot = len(entries) > 0
-	if len(entries) > 0 {
+	p.starting.Wait()
+	switch n := len(entries); {
+	case n >= startAlone:
+		p.starting.Go(func() { p.start(entries, at) })
+	case n > 0:
 		p.start(entries, at)
 	}
 	return err
@@ -84,6 +93,7 @@ func (p *partition) share() int {
 // to look for them, else new ones.
 func (p *partition) fetch(ctx context.Context, n int) ([]entry, error) {
 	if now := time.Now(); !now.Before(p.reclaim) {
+		p.starting.Wait() // takeOver tells our own jobs by those that have been started
 		entries, err := p.takeOver(ctx, min(n, reclaimPage))
 		if err != nil {
 			return nil, err

@@ -89,7 +89,7 @@ type Pool struct {
 	gate     *gate
 	pauses   pauses
 	settler  *settler
-	work     chan *claim
+	work     *ready
 	epoch    time.Time
 	skew     atomic.Int64 // Redis' clock minus ours
 	quiet    quiet
@@ -110,7 +110,7 @@ func NewPool(cfg PoolConfig, h Handler) (*Pool, error) {
 		cfg: cfg, rdb: cfg.Redis, handler: h, log: cfg.Logger,
 		consumer: cfg.Name + "-" + strings.ToLower(rand.Text()[:10]),
 		slots:    newSlots(cfg.Slots), lanes: newLanes(cfg.LaneSlots),
-		work: make(chan *claim, cfg.Slots), epoch: time.Now(),
+		work: newReady(), epoch: time.Now(),
 	}
 	p.gate = newGate(cfg.Redis, cfg.Prefix)
 	p.client = NewClient(cfg.Redis, ClientOptions{Prefix: cfg.Prefix, Partitions: cfg.Partitions, LogRetention: cfg.LogRetention})
@@ -212,7 +212,7 @@ func (p *Pool) Run(ctx context.Context) error {
 
 	readers.Wait()
 	idle := p.drain(abort)
-	close(p.work)
+	p.work.end()
 	if idle {
 		workers.Wait()
 	}

@@ -56,7 +56,7 @@ func (p *Pool) toLane(c *claim, now time.Time) {
 	crashpoint.Point("prepared")
 	switch verdict, after := p.lanes.admit(c, now); verdict {
 	case laneStart:
-		p.work <- c // never blocks: it has room for every slot
+		p.work.put(c)
 	case laneFull:
 		c.meta.Handbacks++
 		p.handBack(c, after)
@@ -82,7 +82,7 @@ func (p *Pool) prepare(c *claim) (work Work, err error) {
 
 // worker does jobs until there will be no more.
 func (p *Pool) worker() {
-	for c := range p.work {
+	for c := p.work.take(); c != nil; c = p.work.take() {
 		for c != nil {
 			c = p.do(c)
 		}
