@@ -69,6 +69,8 @@ type Config struct {
 	// LogRetention is how long the attempts of a finished job can be looked up,
 	// from 1m to 720h. Default 24h.
 	LogRetention time.Duration // SEALPOST_LOG_RETENTION
+	// LogMax is how many attempts the log keeps, from 1. Default 2,000,000.
+	LogMax int64 // SEALPOST_LOG_MAX
 
 	// AllowNet lists addresses that senders may reach although they are private,
 	// comma separated: CIDRs, addresses, host:port. Default "": none.

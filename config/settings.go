@@ -63,6 +63,9 @@ func storageSettings() []Setting {
 		durationSetting("SEALPOST_LOG_RETENTION", "24h", time.Minute, 720*time.Hour,
 			"How long the attempts of a finished job can be looked up. 1m to 720h.",
 			func(c *Config) *time.Duration { return &c.LogRetention }),
+		int64Setting("SEALPOST_LOG_MAX", "2000000", 1_000_000_000,
+			"Attempts that the log keeps; a million takes some 230 MB of Redis. When there are more, those of the oldest jobs go first, a minute of jobs at a time. 1 to 1000000000.",
+			func(c *Config) *int64 { return &c.LogMax }),
 	}
 }
 

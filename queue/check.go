@@ -119,7 +119,7 @@ func (c *checker) ids(ctx context.Context, k keys, page []string) error {
 		kept = DefaultLogRetention
 	}
 	args := []any{"dedup", "", checkPage, 0, k.parkedPrefix(), k.logPrefix(), kept.Milliseconds(), len(k.dedupPrefix())}
-	_, err := c.page(ctx, k, k.with(page...), args)
+	_, err := c.page(ctx, k, k.with(append([]string{k.dropped()}, page...)...), args)
 	return err
 }
 

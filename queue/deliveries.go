@@ -53,6 +53,9 @@ type Deliveries struct {
 	Deliveries []Delivery `json:"deliveries"`
 	Cursor     string     `json:"cursor"`            // "" at the end
 	Retention  float64    `json:"retention_seconds"` // how long an attempt is kept after the last one of its minute
+	// Dropped is before which enqueue jobs have lost their records because there
+	// were more than PoolConfig.LogMax; absent: none has.
+	Dropped *time.Time `json:"dropped_before,omitempty"`
 }
 
 // Deliveries returns attempts, those of the youngest jobs first and within a page
@@ -78,6 +81,13 @@ func (c *Client) Deliveries(ctx context.Context, f DeliveryFilter) (Deliveries, 
 	}
 	if err != nil {
 		return Deliveries{}, fmt.Errorf("read log: %w", err)
+	}
+	dropped, err := c.Dropped(ctx)
+	if err != nil {
+		return Deliveries{}, err
+	}
+	if !dropped.IsZero() {
+		out.Dropped = &dropped
 	}
 	slices.SortStableFunc(out.Deliveries, func(a, b Delivery) int { return b.At.Compare(a.At) })
 	return out, nil

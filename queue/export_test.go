@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // LookOften makes a pool look for new partitions much more often.
 func LookOften(cfg PoolConfig) PoolConfig {
@@ -19,7 +22,7 @@ var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,
 	"release": scriptRelease, "promote": scriptPromote, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
 	"cancel": scriptCancel, "requeue": scriptRequeue, "remove": scriptRemove, "unpark": scriptUnpark, "version": scriptVersion,
-	"audit": scriptAudit,
+	"audit": scriptAudit, "trim": scriptTrim,
 }
 
 // PlaceKeys are KEYS[1..9] of every script in partition 0.
@@ -31,3 +34,6 @@ func Paced(cfg PoolConfig, n int) PoolConfig {
 	cfg.pace = n
 	return cfg
 }
+
+// CapLog is one look of a pool at the size of the log.
+func CapLog(ctx context.Context, p *Pool) error { return p.capOnce(ctx, &logCap{}) }

@@ -121,6 +121,10 @@ func (k keys) log(minute int64) string { return k.logPrefix() + strconv.FormatIn
 // logPrefix is what every log's key begins with.
 func (k keys) logPrefix() string { return k.base + "log:" }
 
+// dropped is a string: the minute before which the logs were dropped because
+// they had too many records.
+func (k keys) dropped() string { return k.base + "dropped" }
+
 // logOf is the log that holds the records of jid.
 func (k keys) logOf(jid string) string { return k.log(jidMillis(jid) / time.Minute.Milliseconds()) }
 

@@ -53,11 +53,14 @@ type PoolConfig struct {
 	// MaxAttempts is how often a job is tried that does not say so itself; 0
 	// means DefaultMaxAttempts.
 	MaxAttempts  int
-	LogRetention time.Duration             // as in ClientOptions
-	Backoff      func(n int) time.Duration // delay after attempt n; nil means Backoff
-	Name         string                    // of this worker in records; "" means the host's
-	Logger       *slog.Logger              // nil means slog.Default
-	Observer     Observer
+	LogRetention time.Duration // as in ClientOptions
+	// LogMax is how many records of attempts are kept, of all partitions: 0 means
+	// DefaultLogMax, below 0 any number. A burst may have some more for 5 s.
+	LogMax   int64
+	Backoff  func(n int) time.Duration // delay after attempt n; nil means Backoff
+	Name     string                    // of this worker in records; "" means the host's
+	Logger   *slog.Logger              // nil means slog.Default
+	Observer Observer
 	// Credentials returns the newest version of a secret. The pool asks it
 	// for every secret that jobs are parked on, each 10 s, in case nobody
 	// called CredentialChanged. nil: nobody is asked.
@@ -136,6 +139,9 @@ func (cfg *PoolConfig) complete() error {
 	if cfg.LogRetention == 0 {
 		cfg.LogRetention = DefaultLogRetention
 	}
+	if cfg.LogMax == 0 {
+		cfg.LogMax = DefaultLogMax
+	}
 	if cfg.Backoff == nil {
 		cfg.Backoff = Backoff
 	}
@@ -203,6 +209,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	readers.Go(func() { p.watchGate(ctx) })
 	readers.Go(func() { p.watchPauses(ctx) })
 	readers.Go(func() { p.audit(ctx) })
+	readers.Go(func() { p.capLog(ctx) })
 	for _, part := range p.partitions() {
 		readers.Go(func() { part.run(ctx) })
 	}

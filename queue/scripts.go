@@ -36,6 +36,7 @@ var (
 	scriptPause   = loadScript("pause")
 	scriptCheck   = loadScript("check")
 	scriptAudit   = loadScript("audit")
+	scriptTrim    = loadScript("trim")
 )
 
 // script is one Lua script: common.lua and its own file.

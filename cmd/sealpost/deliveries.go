@@ -72,6 +72,9 @@ func (a *app) printDeliveries(cmd *cobra.Command, query url.Values) error {
 	}
 	kept := time.Duration(page.Retention) * time.Second
 	fmt.Fprintf(a.stderr, "sealpost: attempts are kept for %v\n", kept)
+	if page.Dropped != nil {
+		fmt.Fprintf(a.stderr, "sealpost: those of jobs enqueued before %s were dropped: there were more than SEALPOST_LOG_MAX\n", page.Dropped.Format(time.RFC3339))
+	}
 	if page.Cursor != "" {
 		fmt.Fprintf(a.stderr, "sealpost: there are more: --cursor %s\n", clean(page.Cursor))
 	}

@@ -184,7 +184,7 @@ func (p *process) newPool() (*queue.Pool, error) {
 	pool, err := queue.NewPool(queue.PoolConfig{
 		Redis: p.rdb, Partitions: p.cfg.Partitions, Name: p.name,
 		Slots: p.cfg.Slots, LaneSlots: min(p.cfg.LaneSlots, p.cfg.Slots), Lease: p.cfg.Lease, Grace: p.cfg.Grace,
-		MaxAttempts: p.cfg.MaxAttempts, LogRetention: p.cfg.LogRetention, Logger: p.log, Observer: p.observer,
+		MaxAttempts: p.cfg.MaxAttempts, LogRetention: p.cfg.LogRetention, LogMax: p.cfg.LogMax, Logger: p.log, Observer: p.observer,
 		Credentials: func(ctx context.Context, id string) (int64, error) {
 			ref, err := o.secrets.Lookup(ctx, id)
 			return ref.Version, err

@@ -1,7 +1,8 @@
 -- CHECK: looks at one page of one place for what the protocol never leaves, and
 -- mends it when asked to. What it finds it finds and mends in this one script,
 -- so that nothing can move in between. It never removes a job.
--- KEYS  places, 10 the set for "set", from 10 on the dedup keys for "dedup"
+-- KEYS  places, 10 the set for "set"; for "dedup" 10 the minute before which records were
+--       dropped, from 11 on the dedup keys
 -- ARGV  1 what: stream, pending, body, set, parks, moved, cancel, mark, dedup
 --       2 cursor, 3 most of this page, 4 1 to mend or 0, 5 prefix of the parked
 --       keys, 6 for stream the last id that was given to a worker, for dedup the
@@ -96,6 +97,7 @@ local function known(jid)
   local fields = {}
   for n = 0, 20 do fields[#fields + 1] = jid .. '/' .. n end
   local minute = math.floor(tonumber(string.match(jid, '^%d+')) / 60000)
+  if minute < tonumber(redis.call('GET', KEYS[10]) or '0') then return true end -- dropped: there were too many
   for _, v in ipairs(redis.call('HMGET', ARGV[6] .. number(minute), unpack(fields))) do
     if v then return true end
   end
@@ -146,8 +148,8 @@ elseif what == 'parks' then
   end)
 elseif what == 'dedup' then
   local t = now()
-  for i = 10, #KEYS do dedup(KEYS[i], t) end
-  out[2] = #KEYS - 9
+  for i = 11, #KEYS do dedup(KEYS[i], t) end
+  out[2] = #KEYS - 10
 else
   local key = ({moved = MOVED, cancel = CANCEL, mark = MARK})[what]
   each(redis.call('HSCAN', key, cursor == '' and '0' or cursor, 'COUNT', most), 2, function(jid)
