@@ -8,7 +8,8 @@ import (
 // A lane whose destination does not answer is broken: its jobs go back to Redis
 // without an attempt, so that they do not use up in minutes what should last for
 // hours, and its slots are free for others. After a pause one job may try, as
-// the probe. An answer of any kind, a refusal too, mends the lane.
+// the probe. An answer of any kind, a refusal too, mends the lane. All processes
+// share what they know of it (pace.go), so that one of them probes.
 const (
 	breakerAfter = 5           // attempts in a row without an answer
 	breakerBase  = time.Second // first pause; doubles with each probe that fails
@@ -60,6 +61,7 @@ const (
 	stays change = iota
 	broke
 	mended
+	probed // the probe had no answer
 )
 
 // judge takes the end of an attempt into the lane's breaker. ls.mu is held.
@@ -75,6 +77,7 @@ func (l *lane) judge(c *claim, end ending, now time.Time) change {
 		was := l.broken
 		l.silent, l.broken, l.trips = 0, false, 0
 		if was {
+			l.pacing.changed = now
 			return mended
 		}
 		return stays
@@ -91,10 +94,11 @@ func (l *lane) judge(c *claim, end ending, now time.Time) change {
 	if until := now.Add(pause); until.After(l.hold) {
 		l.hold = until
 	}
+	l.pacing.changed = now
 	if first {
 		return broke
 	}
-	return stays
+	return probed
 }
 
 // BrokenLanes is how many destinations do not answer, as this process sees it.

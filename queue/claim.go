@@ -34,6 +34,8 @@ type claim struct {
 	lane       *lane
 	dest       string // see destination
 	probe      bool   // the one job that may try a refused credential
+	tries      bool   // the one job of this process that may try a broken lane
+	change     change // what it has done to its lane's breaker
 	asOf       int64  // of the refusal for which it is parked untried, ms
 
 	renewed   atomic.Int64 // since Pool.epoch

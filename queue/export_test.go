@@ -17,6 +17,12 @@ func AuditOften(cfg PoolConfig) PoolConfig {
 	return cfg
 }
 
+// Recovering makes what a pool has learnt of a destination grow at this scale.
+func Recovering(cfg PoolConfig, d time.Duration) PoolConfig {
+	cfg.recover = d
+	return cfg
+}
+
 // Moves are the scripts, by name, for tests that make moves one by one.
 var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,

@@ -127,6 +127,8 @@ type Claim struct {
 	// Parts are the pieces of the job that ended for good in earlier attempts.
 	// The accepted ones must not be done again.
 	Parts []Part
+	// Limit is what the destination is known to bear; see pace.go.
+	Limit Limit
 
 	holder beginner // nil: Begin does nothing
 }

@@ -151,6 +151,10 @@ func (k shared) paused() string { return k.base + "paused" }
 // found; see audit.go.
 func (k shared) audit() string { return k.base + "audit" }
 
+// pace is a hash: lane -> JSON of what its destination bears, for lanes that are
+// limited, held or broken; see pace.go.
+func (k shared) pace() string { return k.base + "pace" }
+
 func parkName(secret string, version int64) string {
 	return secret + ":" + strconv.FormatInt(version, 10)
 }

@@ -35,7 +35,8 @@ const (
 type lanes struct {
 	mu       sync.Mutex
 	byName   map[string]*lane
-	slots    int // most running jobs of a lane
+	known    map[string]known // lanes that are limited in all processes; see pace.go
+	slots    int              // most running jobs of a lane
 	running  int
 	waiting  int
 	draining bool
@@ -43,18 +44,18 @@ type lanes struct {
 }
 
 type lane struct {
-	name     string
-	slots    int
-	running  int
-	waiting  []*claim
-	head     int // waiting[:head] have been started
-	born     time.Time
-	used     time.Time     // when it last had jobs
-	moved    time.Time     // when an attempt last began or ended
-	took     time.Duration // average of an attempt, 0 while unknown
-	clock    time.Time     // due time of the next hand-back
-	hold     time.Time     // throttled until
-	throttle int           // throttled attempts since the last success
+	name    string
+	slots   int
+	running int
+	waiting []*claim
+	head    int // waiting[:head] have been started
+	born    time.Time
+	used    time.Time     // when it last had jobs
+	moved   time.Time     // when an attempt last began or ended
+	took    time.Duration // average of an attempt, 0 while unknown
+	clock   time.Time     // due time of the next hand-back
+	hold    time.Time     // throttled until
+	pacing  pacing        // what all processes know; see pacelane.go
 
 	silent int    // attempts in a row without an answer; see breaker.go
 	broken bool   // the destination does not answer
@@ -73,7 +74,7 @@ const (
 )
 
 func newLanes(slots int) *lanes {
-	return &lanes{byName: map[string]*lane{}, slots: slots, idle: make(chan struct{})}
+	return &lanes{byName: map[string]*lane{}, known: map[string]known{}, slots: slots, idle: make(chan struct{})}
 }
 
 // admit takes a job into its lane. The duration is the hand-back's when full.
@@ -89,15 +90,14 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 	case now.Before(l.hold):
 	case l.broken:
 		if l.probe == nil {
-			l.probe, l.moved = c, now
-			l.running++
-			ls.running++
+			l.probe, c.tries = c, true
+			l.moved = now
+			ls.begin(l, c)
 			return laneStart, 0
 		}
-	case l.running < l.slots && l.waits() == 0:
+	case l.waits() == 0 && l.free():
 		l.moved = now
-		l.running++
-		ls.running++
+		ls.begin(l, c)
 		return laneStart, 0
 	case l.waits() < l.room(now) && !(l.name == suspectLane && c.Crashes >= maxSuspicion):
 		l.waiting = append(l.waiting, c)
@@ -119,6 +119,9 @@ func (ls *lanes) lane(c *claim, now time.Time) *lane {
 	if l == nil {
 		l = &lane{name: name, slots: slots, born: now, moved: now}
 		ls.byName[name] = l
+		if k, ok := ls.known[name]; ok {
+			l.heed(&k.s, k.start, k.ms)
+		}
 	}
 	l.used = now
 	return l
@@ -135,7 +138,9 @@ func (ls *lanes) done(c *claim, end ending, took time.Duration, now time.Time) (
 	ls.running--
 	l.learn(took, now)
 	if end == endOK {
-		l.throttle = 0
+		l.pacing.lessons = 0
+		l.pacing.done++
+		l.pacing.meter.add(now)
 	}
 	if how = l.judge(c, end, now); l.broken {
 		back = ls.take(l, 0, now)
@@ -143,35 +148,37 @@ func (ls *lanes) done(c *claim, end ending, took time.Duration, now time.Time) (
 	if ls.draining && ls.running == 0 {
 		close(ls.idle)
 	}
-	if l.waits() == 0 || l.running >= l.slots {
+	if l.waits() == 0 || !l.free() || now.Before(l.hold) {
 		return nil, back, how
 	}
-	next = l.waiting[l.head]
-	l.waiting[l.head] = nil
-	if l.head++; l.head == len(l.waiting) {
-		l.waiting, l.head = l.waiting[:0], 0
-	}
-	ls.waiting--
-	l.running++
-	ls.running++
-	return next, back, how
+	return ls.next(l), back, how
 }
 
 // throttled stops the lane for after, or for a time that doubles each time
 // when after is 0. It returns how long the lane is stopped, and the jobs that
-// waited in it, to be handed back.
-func (ls *lanes) throttled(c *claim, after time.Duration, now time.Time) (time.Duration, []handback) {
+// waited in it, to be handed back. A connection that has taken its last message
+// stops nobody: the next ones go by another.
+func (ls *lanes) throttled(c *claim, after time.Duration, lesson Lesson, now time.Time) (time.Duration, []handback) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l := c.lane
-	pause := max(after, throttleBase<<min(l.throttle, throttleMax))
-	if l.name == suspectLane {
-		return pause, nil // it has jobs of all destinations
+	if lesson == SessionLimit && after == 0 {
+		return l.pace(now), nil
 	}
-	l.throttle++
+	w := &l.pacing
+	if l.name == suspectLane { // it has jobs of all destinations
+		return max(after, throttleBase), nil
+	}
+	pause := after
+	if now.Sub(w.lesson) >= throttleBase { // else it was under way at the last one
+		pause = max(after, throttleBase<<min(w.lessons, throttleMax))
+		w.lessons++
+		w.lesson = now
+	}
 	if until := now.Add(pause); until.After(l.hold) {
 		l.hold = until
 	}
+	w.changed = now
 	return l.pace(now), ls.take(l, 0, now)
 }
 
@@ -192,11 +199,11 @@ type handback struct {
 }
 
 // tick forgets empty lanes and returns the jobs that wait in a lane which
-// turned out to be slow.
-func (ls *lanes) tick(now time.Time) []handback {
+// turned out to be slow or is held, and those that may begin since something
+// that held their lane is over.
+func (ls *lanes) tick(now time.Time) (back []handback, start []*claim) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	var back []handback
 	for name, l := range ls.byName {
 		l.suspectSlow(now)
 		if l.running == 0 && l.waits() == 0 {
@@ -210,9 +217,16 @@ func (ls *lanes) tick(now time.Time) []handback {
 			continue
 		}
 		l.used = now
-		back = append(back, ls.take(l, l.room(now), now)...)
+		keep := l.room(now)
+		if l.broken || now.Before(l.hold) {
+			keep = 0
+		}
+		back = append(back, ls.take(l, keep, now)...)
+		for l.waits() > 0 && l.free() && !ls.draining {
+			start = append(start, ls.next(l))
+		}
 	}
-	return back
+	return back, start
 }
 
 // take removes the jobs of l that wait behind the first keep ones.
@@ -258,9 +272,9 @@ func (l *lane) waits() int { return len(l.waiting) - l.head }
 // its speed is not known, and then what it will start within laneBuffer.
 func (l *lane) room(now time.Time) int {
 	if l.took == 0 {
-		return math.MaxInt
+		return l.pacedRoom(math.MaxInt)
 	}
-	return max(l.slots, int(l.rate()*laneBuffer.Seconds()))
+	return l.pacedRoom(max(l.slots, int(l.rate()*laneBuffer.Seconds())))
 }
 
 // learn takes the time of an attempt into the average.
@@ -299,7 +313,15 @@ func (l *lane) rate() float64 {
 	default:
 		took = laneGuess
 	}
-	return float64(l.slots) / took.Seconds()
+	slots := l.slots
+	if l.pacing.conns {
+		slots = min(slots, max(l.pacing.limit.Connections, 1))
+	}
+	rate := float64(slots) / took.Seconds()
+	if part := l.part() * paceAhead; part > 0 {
+		rate = min(rate, part)
+	}
+	return rate
 }
 
 // pace returns when the next job may come back: one after the other at the

@@ -47,10 +47,10 @@ func TestANewLaneKeepsABurstUntilItsSpeedIsKnown(t *testing.T) {
 	if len(started) != 4 || waiting != 96 || full != 0 {
 		t.Fatalf("got %d started, %d waiting, %d full; want 4, 96, 0", len(started), waiting, full)
 	}
-	if back := ls.tick(now.Add(laneBuffer)); len(back) != 0 {
+	if back, _ := ls.tick(now.Add(laneBuffer)); len(back) != 0 {
 		t.Errorf("after %v: got %d handed back, want none yet", laneBuffer, len(back))
 	}
-	back := ls.tick(now.Add(laneBuffer + laneTick))
+	back, _ := ls.tick(now.Add(laneBuffer + laneTick))
 	if len(back) != 92 {
 		t.Errorf("a lane where nothing ends: got %d handed back, want all but one for each slot, 92", len(back))
 	}
@@ -78,7 +78,7 @@ func TestAFastLaneHandsNothingBack(t *testing.T) {
 	if _, waiting, full, _ := admits(ls, "a", 252, 0, now); waiting != 252 || full != 0 {
 		t.Errorf("a burst at a fast lane: got %d waiting and %d handed back, want 252 and 0", waiting, full)
 	}
-	if back := ls.tick(now.Add(time.Second)); len(back) == 0 {
+	if back, _ := ls.tick(now.Add(time.Second)); len(back) == 0 {
 		t.Error("the lane hangs since a second and hands nothing back")
 	}
 }
@@ -126,7 +126,7 @@ func TestAThrottledLaneStops(t *testing.T) {
 	ls := newLanes(1)
 	started, waiting, _, _ := admits(ls, "a", 3, 0, now)
 	ls.done(started[0], endAnswered, time.Millisecond, now)
-	own, back := ls.throttled(started[0], time.Minute, now)
+	own, back := ls.throttled(started[0], time.Minute, RateLimit, now)
 	if waiting != 2 || own < time.Minute || len(back) != 1 || back[0].after < time.Minute {
 		t.Errorf("got own %v and %d handed back %v, want a minute and the waiting one", own, len(back), back)
 	}
@@ -138,9 +138,11 @@ func TestAThrottledLaneStops(t *testing.T) {
 		c := job("b", 0)
 		ls.admit(c, now)
 		ls.done(c, endAnswered, time.Millisecond, now)
-		ls.throttled(c, 0, now)
+		ls.throttled(c, 0, RateLimit, now)
+		ls.throttled(c, 0, RateLimit, now.Add(throttleBase/2)) // was under way
 		pauses = append(pauses, c.lane.hold.Sub(now))
 		c.lane.hold = time.Time{}
+		now = now.Add(time.Minute)
 	}
 	want := "[1s 2s 4s 8s 16s 32s 32s 32s]"
 	if got := fmt.Sprint(pauses); got != want {

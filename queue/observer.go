@@ -16,7 +16,7 @@ type Observer struct {
 	Recovered func(jobs int)
 	// RedisError: a call failed and will be made again. op is one of a few
 	// fixed words: "read", "reclaim", "settle", "renew", "promote", "sweep",
-	// "reap", "group", "gate", "pause", "audit", "log", "enqueue".
+	// "reap", "group", "gate", "pause", "pace", "audit", "log", "enqueue".
 	RedisError func(op string)
 }
 

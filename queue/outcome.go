@@ -67,8 +67,10 @@ func (e *RetryAfterError) Unwrap() error { return e.Err }
 // ThrottledError says that the other side wants fewer jobs. The job waits at
 // least After (0: the lane's pace decides) and uses up no attempt.
 type ThrottledError struct {
-	After time.Duration
-	Err   error
+	After  time.Duration
+	Lesson Lesson // which limit it has shown; all processes learn it
+	Count  int    // see the lessons; -1: not known
+	Err    error
 }
 
 // Error is the text of Err.

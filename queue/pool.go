@@ -70,6 +70,8 @@ type PoolConfig struct {
 	// credentials are tried by each job again.
 	CredentialsOf func(ctx context.Context, w Work) ([]Credential, error)
 
+	recover time.Duration // scale of the growth of learnt limits; 0 means paceRecover
+
 	block time.Duration // of a read that finds nothing; 0 means readBlock
 	look  time.Duration // between looks for new partitions; 0 means lookEach
 	// Those of audit.go; 0 means the constants.
@@ -90,6 +92,7 @@ type Pool struct {
 	slots    *slots
 	lanes    *lanes
 	gate     *gate
+	pace     *pacer
 	pauses   pauses
 	settler  *settler
 	work     *ready
@@ -116,6 +119,7 @@ func NewPool(cfg PoolConfig, h Handler) (*Pool, error) {
 		work: newReady(), epoch: time.Now(),
 	}
 	p.gate = newGate(cfg.Redis, cfg.Prefix)
+	p.pace = newPacer(cfg.Redis, cfg.Prefix, p.consumer, cfg.recover)
 	p.client = NewClient(cfg.Redis, ClientOptions{Prefix: cfg.Prefix, Partitions: cfg.Partitions, LogRetention: cfg.LogRetention})
 	p.settler = newSettler(p)
 	p.addPartitions(cfg.Partitions)
@@ -148,6 +152,9 @@ func (cfg *PoolConfig) complete() error {
 	set(&cfg.pace, 1)
 	if cfg.block == 0 {
 		cfg.block = readBlock * time.Duration(cfg.pace)
+	}
+	if cfg.recover == 0 {
+		cfg.recover = paceRecover
 	}
 	if cfg.look == 0 {
 		cfg.look = lookEach
@@ -196,6 +203,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	if err := loadScripts(ctx, p.rdb); err != nil {
 		p.trouble("group", err) // they are sent again when they are missed
 	}
+	if err := p.refreshPace(ctx); err != nil { // a restart must not find out all again
+		p.trouble("pace", err)
+	}
 
 	var readers, workers, helpers sync.WaitGroup
 	go p.settler.run(base)
@@ -210,6 +220,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	readers.Go(func() { p.watchPauses(ctx) })
 	readers.Go(func() { p.audit(ctx) })
 	readers.Go(func() { p.capLog(ctx) })
+	readers.Go(func() { p.watchPace(ctx) })
 	for _, part := range p.partitions() {
 		readers.Go(func() { part.run(ctx) })
 	}

@@ -152,7 +152,8 @@ func (p *Pool) sweepOnce(ctx context.Context) error {
 	return nil
 }
 
-// tickLanes hands back what waits in lanes that turned out to be slow.
+// tickLanes hands back what waits in lanes that turned out to be slow, and starts
+// what waits for nothing any more.
 func (p *Pool) tickLanes(ctx context.Context) {
 	tick := time.NewTicker(p.each(laneTick))
 	defer tick.Stop()
@@ -161,7 +162,11 @@ func (p *Pool) tickLanes(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			p.handBackAll(p.lanes.tick(now))
+			back, start := p.lanes.tick(now)
+			p.handBackAll(back)
+			for _, c := range start {
+				p.work.put(c)
+			}
 		}
 	}
 }

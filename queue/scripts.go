@@ -34,6 +34,7 @@ var (
 	scriptGate    = loadScript("gate")
 	scriptHighest = loadScript("highest")
 	scriptPause   = loadScript("pause")
+	scriptPace    = loadScript("pace")
 	scriptCheck   = loadScript("check")
 	scriptAudit   = loadScript("audit")
 	scriptTrim    = loadScript("trim")

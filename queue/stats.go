@@ -18,7 +18,8 @@ type Stats struct {
 	Workers    []Worker          `json:"workers"`
 	Paused     []Pause           `json:"paused"` // by an operator
 	// Retention is how long an attempt is kept after the last one of its minute; 0: not at all.
-	Retention float64 `json:"log_retention_seconds"`
+	Retention float64     `json:"log_retention_seconds"`
+	Lanes     []LaneState `json:"lanes"` // that are limited, held or broken
 }
 
 // Worker is one running Pool, as Redis sees it.
@@ -39,6 +40,9 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	}
 	var err error
 	if s.Paused, err = c.Paused(ctx); err != nil {
+		return Stats{}, err
+	}
+	if s.Lanes, err = c.Lanes(ctx); err != nil {
 		return Stats{}, err
 	}
 	workers := map[string]*Worker{}

@@ -96,7 +96,7 @@ func (p *Pool) do(c *claim) *claim {
 		p.end(c, Expired, "expires_at passed before it was done")
 		return next
 	}
-	if p.heldBack(c) || p.gated(c) {
+	if p.heldBack(c) || p.gated(c) || p.unprobed(c) {
 		return p.leave(c, endUntried, 0)
 	}
 	crashpoint.Point("do-before")
@@ -106,6 +106,7 @@ func (p *Pool) do(c *claim) *claim {
 	took := time.Since(start)
 	next := p.leave(c, endingOf(&reply, err), took)
 	p.tellGate(c, &reply, err)
+	p.tellBreaker(c, &reply, err)
 	p.finish(c, reply, err, took)
 	return next
 }
@@ -114,7 +115,7 @@ func (p *Pool) do(c *claim) *claim {
 func (p *Pool) leave(c *claim, end ending, took time.Duration) *claim {
 	next, back, how := p.lanes.done(c, end, took, time.Now())
 	p.handBackAll(back)
-	if how != stays {
+	if c.change = how; how != stays {
 		p.laneChanged(c, how)
 	}
 	return next
@@ -208,7 +209,7 @@ func (p *Pool) decide(c *claim, reply *Reply, err error) {
 func (p *Pool) decideRetry(c *claim, reply *Reply, err error) {
 	if e, ok := errors.AsType[*ThrottledError](err); ok {
 		c.meta.Handbacks++
-		c.out = outcome{move: moveDelay, state: Delayed, after: p.throttle(c, e.After)}
+		c.out = outcome{move: moveDelay, state: Delayed, after: p.throttle(c, e, reply)}
 	} else if e, ok := errors.AsType[*HandbackError](err); ok {
 		c.meta.Handbacks++
 		c.out = outcome{move: moveDelay, state: Delayed, after: p.handbackTime(c, e.After)}
@@ -250,14 +251,15 @@ func (p *Pool) handbackTime(c *claim, after time.Duration) time.Duration {
 	return min(after, BackoffCap) + jittered(lanePause)
 }
 
-// throttle stops the job's lane and hands back what waits in it.
-func (p *Pool) throttle(c *claim, after time.Duration) time.Duration {
-	after = min(after, BackoffCap)
+// throttle stops the job's lane, in all processes, and hands back what waits in it.
+func (p *Pool) throttle(c *claim, e *ThrottledError, reply *Reply) time.Duration {
+	after := min(max(e.After, 0), BackoffCap)
 	if c.lane == nil {
 		return max(after, throttleBase)
 	}
-	own, back := p.lanes.throttled(c, after, time.Now())
+	own, back := p.lanes.throttled(c, after, e.Lesson, time.Now())
 	p.handBackAll(back)
+	p.teach(c.lane, e, after, reply)
 	return own
 }
 

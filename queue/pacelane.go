@@ -1,0 +1,257 @@
+package queue
+
+import (
+	"math"
+	"time"
+)
+
+// pacing is what a lane knows of its destination beside its own experience.
+type pacing struct {
+	limit   Limit
+	shared  bool      // all processes know something of the lane
+	conns   bool      // connections are limited
+	slots   int       // then this process' part of them, perhaps none
+	procs   int       // that have jobs of the lane
+	tokens  int       // jobs that may begin
+	changed time.Time // by this process; answers to calls from before say less
+
+	meter   meter
+	done    int // jobs since the last share
+	lessons int // since the last success, those at once counted once
+	lesson  time.Time
+	told    time.Time // what all processes were told last
+	toldTo  time.Time // the hold that they know
+}
+
+// meter counts what came through in the last paceMeasure.
+type meter struct {
+	count [10]int
+	at    int64 // the newest slice of time
+}
+
+func (m *meter) turn(now time.Time) int {
+	at := now.UnixNano() / int64(paceMeasure/time.Duration(len(m.count)))
+	if at-m.at >= int64(len(m.count)) {
+		m.count, m.at = [10]int{}, at
+	}
+	for ; m.at < at; m.at++ {
+		m.count[(m.at+1)%int64(len(m.count))] = 0
+	}
+	return int(m.at % int64(len(m.count)))
+}
+
+func (m *meter) add(now time.Time) { m.count[m.turn(now)]++ }
+
+func (m *meter) sum(now time.Time) (n int) {
+	m.turn(now)
+	for _, c := range m.count {
+		n += c
+	}
+	return n
+}
+
+// limited reports whether the lane needs its part of what all processes share.
+func (l *lane) limited() bool { return l.pacing.limit.Rate > 0 || l.pacing.conns }
+
+// free reports whether one more job may begin.
+func (l *lane) free() bool {
+	most := l.slots
+	if l.pacing.conns {
+		most = min(most, l.pacing.slots)
+	}
+	return l.running < most && (l.pacing.limit.Rate == 0 || l.pacing.tokens > 0)
+}
+
+// begin counts one more running job. ls.mu is held.
+func (ls *lanes) begin(l *lane, c *claim) {
+	c.Limit = l.pacing.limit
+	l.running++
+	ls.running++
+	if l.pacing.tokens > 0 {
+		l.pacing.tokens--
+	}
+}
+
+// next takes the first waiting job and counts it as running. ls.mu is held.
+func (ls *lanes) next(l *lane) *claim {
+	next := l.waiting[l.head]
+	l.waiting[l.head] = nil
+	if l.head++; l.head == len(l.waiting) {
+		l.waiting, l.head = l.waiting[:0], 0
+	}
+	ls.waiting--
+	ls.begin(l, next)
+	return next
+}
+
+// part is what this process may expect of the learnt rate.
+func (l *lane) part() float64 { return l.pacing.limit.Rate / float64(max(l.pacing.procs, 1)) }
+
+// taught notes that all processes are being told of a throttled job, and returns
+// the running jobs and what came through within paceMeasure. known says that
+// they know already, since many jobs are refused at once.
+func (ls *lanes) taught(l *lane, pause time.Duration, now time.Time) (running, passed int, known bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	w := &l.pacing
+	if now.Sub(w.told) < paceMeasure/2 && !now.Add(pause).After(w.toldTo.Add(paceMeasure/2)) {
+		return 0, 0, true
+	}
+	w.told, w.changed = now, now
+	if to := now.Add(pause); to.After(w.toldTo) {
+		w.toldTo = to
+	}
+	return l.running, w.meter.sum(now), false
+}
+
+// limit is what the lane knows of its destination.
+func (ls *lanes) limit(l *lane) Limit {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return l.pacing.limit
+}
+
+// apply takes over what all processes know of a lane, nil for nothing, by an answer
+// of the time ms to a call that began at start.
+func (ls *lanes) apply(name string, s *paced, start time.Time, ms int64) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if s == nil {
+		delete(ls.known, name)
+	} else {
+		ls.known[name] = known{s: *s, start: start, ms: ms}
+	}
+	if l := ls.byName[name]; l != nil && !start.Before(l.pacing.changed) {
+		l.heed(s, start, ms)
+	}
+}
+
+// applyAll is apply for all lanes.
+func (ls *lanes) applyAll(all map[string]paced, start time.Time, ms int64) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.known = make(map[string]known, len(all))
+	for name, s := range all {
+		ls.known[name] = known{s: s, start: start, ms: ms}
+	}
+	for name, l := range ls.byName {
+		if start.Before(l.pacing.changed) || name == suspectLane {
+			continue
+		}
+		if s, ok := all[name]; ok {
+			l.heed(&s, start, ms)
+		} else {
+			l.heed(nil, start, ms)
+		}
+	}
+}
+
+// known is a lane as all processes know it.
+type known struct {
+	s     paced
+	start time.Time // ours, of the call
+	ms    int64     // Redis', of the answer
+}
+
+// heed makes the lane obey s. ls.mu is held.
+func (l *lane) heed(s *paced, start time.Time, ms int64) {
+	w := &l.pacing
+	if s == nil && !w.shared {
+		return // what this process knows alone stays
+	}
+	if w.shared = s != nil; s == nil {
+		s = &paced{}
+	}
+	here := func(at float64) time.Time { return start.Add(time.Duration(at-float64(ms)) * time.Millisecond) }
+	w.limit.Rate, w.limit.PerConnection = s.Rate, s.Mails
+	if s.Rate == 0 {
+		w.tokens = 0
+	}
+	switch {
+	case s.Conns == 0:
+		w.conns, w.limit.Connections = false, 0
+	case !w.conns: // until the first share
+		w.conns, w.slots, w.limit.Connections = true, 1, 1
+	}
+	hold := time.Time{}
+	if s.Hold > float64(ms) {
+		hold = here(s.Hold)
+	}
+	switch {
+	case s.Broken > 0:
+		l.broken = true
+		if at := here(s.Probe); at.After(hold) {
+			hold = at
+		}
+	case l.broken: // mended elsewhere
+		l.broken, l.silent, l.trips = false, 0, 0
+	}
+	l.hold = hold
+}
+
+// wish is what a limited lane asks for.
+type wish struct {
+	lane                         string
+	tokens, slots, running, done int
+}
+
+// wishes are those of all limited lanes that have jobs here.
+func (ls *lanes) wishes() []wish {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if len(ls.known) == 0 {
+		return nil
+	}
+	var list []wish
+	for name := range ls.known {
+		l := ls.byName[name]
+		if l == nil || !l.limited() || ls.draining {
+			continue
+		}
+		w := wish{lane: name, running: l.running, slots: min(l.running+l.waits(), l.slots), done: l.pacing.done}
+		if l.pacing.limit.Rate > 0 {
+			w.tokens = max(l.waits()-l.pacing.tokens, 0)
+		}
+		l.pacing.done = 0
+		list = append(list, w)
+	}
+	return list
+}
+
+// grant gives a lane its part, and returns the jobs that begin by it.
+func (ls *lanes) grant(name string, tokens, slots, procs int, now time.Time) []*claim {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byName[name]
+	if l == nil || ls.draining {
+		return nil
+	}
+	w := &l.pacing
+	w.procs = procs
+	if w.limit.Rate > 0 {
+		w.tokens += tokens
+	}
+	if w.conns {
+		w.slots, w.limit.Connections = slots, max(slots, 1)
+	}
+	if now.Before(l.hold) || l.broken {
+		return nil
+	}
+	var list []*claim
+	for l.waits() > 0 && l.free() {
+		list = append(list, ls.next(l))
+	}
+	return list
+}
+
+// pacedRoom is how many jobs may wait in a limited lane: what it will start
+// within a few shares, and some for its slots.
+func (l *lane) pacedRoom(usual int) int {
+	if l.pacing.conns {
+		usual = min(usual, 2*l.pacing.slots+1)
+	}
+	if l.pacing.limit.Rate > 0 {
+		usual = min(usual, 2+int(math.Ceil(l.part()*2*laneBuffer.Seconds())))
+	}
+	return usual
+}

@@ -1,0 +1,243 @@
+-- PACE: what all processes know of lanes that are throttled, held or broken.
+-- Moves no job.
+-- KEYS  places of no partition: 1 the hash of lanes
+-- ARGV  1 "teach", 2 lane, 3 consumer, 4 T ms, 5 lesson, 6 count (-1: not known),
+--         7 running jobs of this process, 8 pause ms that was named (0: none),
+--         9 code, 10 rule, 11 text, 12 most lanes
+--       1 "silent", 2 lane, 3 first pause ms, 4 longest, 5 rule, 6 text, 7 most lanes
+--       1 "probe", 2 lane, 3 ms until another may probe if this one says nothing
+--       1 "mend", 2 lane
+--       1 "share", 2 consumer, 3 T ms, 4 ms for which tokens are given, 5 ms after
+--         which a silent process has no share, then for each lane: name, tokens
+--         wanted, slots wanted, running jobs, jobs done since the last call
+--       1 "list", 2 T ms
+-- Output {time, ...}, in ms, and then for teach and silent the lane as JSON, or
+--        nothing if there are too many lanes; for probe 'go', 'probe', or 'wait'
+--        and JSON; for share JSON ('' if it is not there), tokens, slots and
+--        processes of each lane; for list each lane and its JSON
+-- Crash at any point: what is not written is learnt from the next answer; tokens
+-- that nobody uses are lost, a slot is free again after a while.
+--
+-- A rate r grows with the time s for which it was too little: w*(1+((s-K)/T)^3),
+-- w being what was too much. So it is soon just below w, stays there for long,
+-- and then goes faster and faster, as CUBIC does for TCP (RFC 9438).
+local key, op, lane = KEYS[1], ARGV[1], ARGV[2]
+redis.call('HLEN', key)
+local t = now()
+local stamp = string.format('%.0f', t)
+local DOWN, EVERY, LEAST, MEMORY = 0.85, 1000, 0.02, 3600000
+local T = tonumber(op == 'teach' and ARGV[4] or op == 'share' and ARGV[3] or op == 'list' and ARGV[2] or 1) or 1
+local K = T * (1 - DOWN) ^ (1 / 3)
+
+local function get(name)
+  local text = redis.call('HGET', key, name)
+  return text and cjson.decode(text) or nil
+end
+
+-- What the limits have grown to, and the end of those that have grown enough.
+local function grow(e)
+  if e.t and t - e.t > MEMORY then e.r, e.c, e.m = nil, nil, nil end
+  if e.r then
+    e.r = math.max(LEAST, e.w * (1 + ((e.rs - K) / T) ^ 3))
+    if e.r > 8 * e.w then e.r = nil end
+  end
+  if e.c then
+    e.c = e.cb + math.floor((e.cs / T) ^ 3)
+    if e.c > 4 * e.cb + 16 then e.c = nil end
+  end
+  if e.m then
+    e.m = math.floor(e.mb * (1 + ((t - e.mt) / (10 * T)) ^ 3))
+    if e.m > 4 * e.mb then e.m = nil end
+  end
+  if not e.r then e.w, e.rs, e.rt, e.a, e.i, e.d = nil, nil, nil, nil, nil, nil end
+  if not e.c then e.cb, e.cs, e.ct, e.ci, e.cd = nil, nil, nil, nil, nil end
+  if not e.m then e.mb, e.mt = nil, nil end
+end
+
+-- Writes the lane, or forgets it when nothing limits it.
+local function put(name, e)
+  if e.r or e.c or e.m or e.b or e.h and e.h > t then
+    local text = cjson.encode(e)
+    redis.call('HSET', key, name, text)
+    return text
+  end
+  redis.call('HDEL', key, name)
+  return ''
+end
+
+local function sum(d)
+  local n = 0
+  for _, v in pairs(d) do n = n + v end
+  return n
+end
+
+-- The rate that was too much is what came through when it was first refused,
+-- in all processes that are refused in that moment. Later it is the rate itself;
+-- and less if it was refused again before it had grown.
+local function teachRate(e, me, count)
+  if not e.r then
+    e.i, e.d = t, {[me] = count}
+  elseif e.i and t - e.i < EVERY then
+    if e.d[me] then return end
+    e.d[me] = count
+  elseif t - e.rt < EVERY then
+    return
+  else
+    e.w, e.i, e.d = e.r * (e.rs < K / 2 and 0.6 or 1), nil, nil
+  end
+  if e.d then e.w = math.max(1, sum(e.d)) end
+  e.rs, e.rt = 0, t
+  e.r = math.max(LEAST, e.w * DOWN)
+end
+
+local function teachConnections(e, me, count, running)
+  if count < 0 then count = math.floor(running / 2) end
+  if not e.c then
+    e.ci, e.cd = t, {[me] = count}
+  elseif e.ci and t - e.ci < EVERY then
+    if e.cd[me] then return end
+    e.cd[me] = count
+  elseif t - e.ct < EVERY then
+    return
+  else
+    e.cb, e.ci, e.cd = math.max(1, math.min(e.c - 1, math.floor(e.c * DOWN))), nil, nil
+  end
+  if e.cd then e.cb = math.max(1, sum(e.cd)) end
+  e.c, e.cs, e.ct = e.cb, 0, t
+end
+
+if op == 'teach' then
+  local e = get(lane)
+  if not e then
+    if redis.call('HLEN', key) >= tonumber(ARGV[12]) then return {stamp} end
+    e = {}
+  end
+  grow(e)
+  local lesson, count, named = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[8])
+  local fresh = not e.at or t - e.at >= EVERY -- what was under way says nothing new
+  if lesson == 'rate' then teachRate(e, ARGV[3], math.max(count, 0))
+  elseif lesson == 'connections' then teachConnections(e, ARGV[3], count, tonumber(ARGV[7]))
+  elseif lesson == 'messages' and count > 0 then e.mb, e.m, e.mt = count, count, t
+  end
+  local pause = named
+  if fresh and lesson ~= 'messages' then
+    e.n, e.at = (e.n or 0) + 1, t
+    pause = math.max(named, 1000 * 2 ^ math.min(e.n - 1, 5))
+  end
+  if pause > 0 then e.h = math.max(e.h or 0, t + pause) end
+  e.t, e.o, e.y, e.x = t, ARGV[9], ARGV[10], ARGV[11]
+  return {stamp, put(lane, e)}
+end
+
+if op == 'silent' then
+  local e = get(lane)
+  if not e then
+    if redis.call('HLEN', key) >= tonumber(ARGV[7]) then return {stamp} end
+    e = {}
+  end
+  if not e.b then
+    e.b, e.bn = t, 0
+  elseif not e.bp and t < e.bu then -- the end of attempts that were under way
+    return {stamp, cjson.encode(e)}
+  end
+  e.bu = t + math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(e.bn, 20))
+  e.bn, e.bp, e.by, e.bx = e.bn + 1, nil, ARGV[5], ARGV[6]
+  return {stamp, put(lane, e)}
+end
+
+if op == 'probe' then
+  local e = get(lane)
+  if not e or not e.b then return {stamp, 'go'} end
+  if t < e.bu then return {stamp, 'wait', cjson.encode(e)} end
+  e.bu, e.bp = t + tonumber(ARGV[3]), 1
+  put(lane, e)
+  return {stamp, 'probe'}
+end
+
+if op == 'mend' then
+  local e = get(lane)
+  if e then
+    e.b, e.bu, e.bn, e.bp, e.by, e.bx = nil, nil, nil, nil, nil, nil
+    put(lane, e)
+  end
+  return {stamp}
+end
+
+if op == 'list' then
+  local out = {stamp}
+  local all = redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    local e = cjson.decode(all[i + 1])
+    grow(e)
+    if e.r or e.c or e.m or e.b or e.h and e.h > t then
+      out[#out + 1] = all[i]
+      out[#out + 1] = cjson.encode(e)
+    else
+      redis.call('HDEL', key, all[i])
+    end
+  end
+  return out
+end
+
+-- The tokens of the next moment: the n-th is due at a + n/r (GCRA).
+local function tokens(e, want, batch)
+  if not e.r or want <= 0 or e.h and e.h > t then return 0 end
+  local due = math.max(e.a or t, t)
+  local n = math.floor((t + batch - due) * e.r / 1000)
+  if n < 1 and due <= t then n = 1 end -- a rate below one in a batch
+  n = math.max(0, math.min(n, want))
+  if n > 0 then e.a = due + n * 1000 / e.r end
+  return n
+end
+
+-- The slots of process me: an equal part, the odd ones in turn, more if others want
+-- less, and never what others still use.
+local function slots(e, me, want)
+  local names, used, spare = {}, 0, 0
+  for name in pairs(e.k) do names[#names + 1] = name end
+  table.sort(names)
+  local n, index = #names, 0
+  local part = math.floor(e.c / n)
+  for i, name in ipairs(names) do
+    local k = e.k[name]
+    if name == me then
+      index = i
+    else
+      used = used + math.max(k.g, k.u)
+      spare = spare + math.max(0, part - k.w)
+    end
+  end
+  local turn = math.floor(t / 5000)
+  if (index + turn) % n < e.c % n then part = part + 1 end
+  return math.max(0, math.min(want, part + spare, e.c - used))
+end
+
+local me, batch, lease = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
+local out = {stamp}
+for i = 6, #ARGV, 5 do
+  local name, want, wish, running, done = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
+  local e = get(name)
+  local text, n, g, procs = '', 0, 0, 1
+  if e then
+    grow(e)
+    e.k = e.k or {}
+    e.k[me] = {t = t, g = 0, u = running, w = wish}
+    procs = 0
+    for other, k in pairs(e.k) do
+      if t - k.t > lease then e.k[other] = nil else procs = procs + 1 end
+    end
+    if done > 0 then e.n = nil end
+    n = tokens(e, want, batch)
+    if e.c then g = slots(e, me, wish); e.k[me].g = g end
+    local passed = math.max(0, math.min(t - (e.l or t), lease))
+    if e.r and n < want and not (e.h and e.h > t) then e.rs, e.t = e.rs + passed, t end
+    if e.c and g < wish then e.cs, e.t = e.cs + passed, t end
+    e.l = t
+    text = put(name, e)
+  end
+  out[#out + 1] = text
+  out[#out + 1] = tostring(n)
+  out[#out + 1] = tostring(g)
+  out[#out + 1] = tostring(procs)
+end
+return out
