@@ -29,6 +29,7 @@ const (
 type Verdict struct {
 	Reason Reason
 	Rule   string        // name of the row that matched
+	Lesson queue.Lesson  // for Throttled: which limit it shows
 	After  time.Duration // for Throttled and retries: not before this, 0 if the other side named no time
 	Advice string        // what a person can do about it; "" when nothing
 }
@@ -46,7 +47,7 @@ func Outcome(v Verdict, secret string, version int64, err error) error {
 	case Credential:
 		return &queue.ParkedError{Secret: secret, Version: version, Err: err}
 	case Throttled:
-		return &queue.ThrottledError{After: v.After, Err: err}
+		return &queue.ThrottledError{After: v.After, Lesson: v.Lesson, Count: -1, Err: err}
 	case Destination:
 		return &queue.HandbackError{After: v.After, Err: err}
 	case Recipient, Payload, Policy, Config:

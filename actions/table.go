@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/sealpost/sealpost/queue"
 )
 
 // Answer is what came of an exchange, in the terms that all tables share.
@@ -25,6 +27,7 @@ type Rule struct {
 	Text   *regexp.Regexp // somewhere in Answer.Text
 
 	Reason Reason
+	Lesson queue.Lesson  // for Throttled: which limit of the other side it shows, if one
 	After  time.Duration // not before this; 0 leaves it to the queue
 	Advice string        // what a person can do
 }
@@ -38,7 +41,7 @@ func (t Table) Classify(a Answer) (Verdict, bool) {
 	for i := range t {
 		if t[i].matches(&a) {
 			r := &t[i]
-			return Verdict{Reason: r.Reason, Rule: r.Name, After: r.After, Advice: r.Advice}, true
+			return Verdict{Reason: r.Reason, Rule: r.Name, Lesson: r.Lesson, After: r.After, Advice: r.Advice}, true
 		}
 	}
 	return Verdict{}, false

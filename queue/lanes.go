@@ -140,7 +140,7 @@ func (ls *lanes) done(c *claim, end ending, took time.Duration, now time.Time) (
 	if end == endOK {
 		l.pacing.lessons = 0
 		l.pacing.done++
-		l.pacing.meter.add(now)
+		l.pacing.meters.add(now)
 	}
 	if how = l.judge(c, end, now); l.broken {
 		back = ls.take(l, 0, now)

@@ -174,7 +174,7 @@ func TestALaneThatWasIdleIsNotSlow(t *testing.T) {
 	if started, waiting, _, _ := admits(ls, "a", 100, 1, now); len(started) != 1 || waiting != 99 {
 		t.Fatalf("%d started, %d waiting, want 1 and 99", len(started), waiting)
 	}
-	if back := ls.tick(now.Add(time.Millisecond)); len(back) > 0 {
+	if back, _ := ls.tick(now.Add(time.Millisecond)); len(back) > 0 {
 		t.Errorf("%d of 99 jobs were handed back, the last for %v, want none", len(back), back[len(back)-1].after)
 	}
 }

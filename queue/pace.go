@@ -31,6 +31,7 @@ const (
 	maxPaced    = 500                    // lanes in the hash; others are limited by each process alone
 	maxPaceName = 256                    // bytes of the name of such a lane
 	paceMeasure = time.Second            // over which a process counts what comes through
+	paceLong    = time.Minute            // the same, if nothing came
 	paceAhead   = 1.25                   // hand-backs come faster than they are done, or the lane would run empty
 )
 
@@ -168,13 +169,13 @@ func (p *Pool) teach(l *lane, e *ThrottledError, pause time.Duration, reply *Rep
 	if !sharable(l.name) {
 		return
 	}
-	running, passed, known := p.lanes.taught(l, pause, time.Now())
+	running, rate, known := p.lanes.taught(l, pause, time.Now())
 	if known {
 		return
 	}
-	count := passed
+	count := rate
 	if e.Lesson != RateLimit {
-		count = e.Count
+		count = float64(e.Count)
 	}
 	ctx, start := context.WithoutCancel(p.jobs), time.Now()
 	crashpoint.Point("pace-before")

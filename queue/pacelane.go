@@ -15,7 +15,7 @@ type pacing struct {
 	tokens  int       // jobs that may begin
 	changed time.Time // by this process; answers to calls from before say less
 
-	meter   meter
+	meters  meters
 	done    int // jobs since the last share
 	lessons int // since the last success, those at once counted once
 	lesson  time.Time
@@ -23,27 +23,45 @@ type pacing struct {
 	toldTo  time.Time // the hold that they know
 }
 
-// meter counts what came through in the last paceMeasure.
-type meter struct {
-	count [10]int
-	at    int64 // the newest slice of time
+// meters count what came through. A destination that takes a job each ten
+// seconds needs a longer look.
+type meters struct{ quick, slow meter }
+
+// rate is what came through a second, in the last one or else over a minute.
+func (m *meters) rate(now time.Time) float64 {
+	if n := m.quick.sum(now, paceMeasure); n > 0 {
+		return float64(n) / paceMeasure.Seconds()
+	}
+	return float64(m.slow.sum(now, paceLong)) / paceLong.Seconds()
 }
 
-func (m *meter) turn(now time.Time) int {
-	at := now.UnixNano() / int64(paceMeasure/time.Duration(len(m.count)))
-	if at-m.at >= int64(len(m.count)) {
-		m.count, m.at = [10]int{}, at
+func (m *meters) add(now time.Time) {
+	m.quick.count[m.quick.turn(now, paceMeasure)]++
+	m.slow.count[m.slow.turn(now, paceLong)]++
+}
+
+// meter counts within a time that goes on, in ten slices.
+type meter struct {
+	count [meterSlices]int
+	at    int64 // the newest slice
+}
+
+const meterSlices = 10
+
+// turn forgets old slices and returns the index of the newest.
+func (m *meter) turn(now time.Time, window time.Duration) int {
+	at := now.UnixNano() / int64(window/meterSlices)
+	if at-m.at >= meterSlices {
+		m.count, m.at = [meterSlices]int{}, at
 	}
 	for ; m.at < at; m.at++ {
-		m.count[(m.at+1)%int64(len(m.count))] = 0
+		m.count[(m.at+1)%meterSlices] = 0
 	}
-	return int(m.at % int64(len(m.count)))
+	return int(m.at % meterSlices)
 }
 
-func (m *meter) add(now time.Time) { m.count[m.turn(now)]++ }
-
-func (m *meter) sum(now time.Time) (n int) {
-	m.turn(now)
+func (m *meter) sum(now time.Time, window time.Duration) (n int) {
+	m.turn(now, window)
 	for _, c := range m.count {
 		n += c
 	}
@@ -88,9 +106,9 @@ func (ls *lanes) next(l *lane) *claim {
 func (l *lane) part() float64 { return l.pacing.limit.Rate / float64(max(l.pacing.procs, 1)) }
 
 // taught notes that all processes are being told of a throttled job, and returns
-// the running jobs and what came through within paceMeasure. known says that
+// the running jobs and what comes through a second. known says that
 // they know already, since many jobs are refused at once.
-func (ls *lanes) taught(l *lane, pause time.Duration, now time.Time) (running, passed int, known bool) {
+func (ls *lanes) taught(l *lane, pause time.Duration, now time.Time) (running int, rate float64, known bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	w := &l.pacing
@@ -101,7 +119,7 @@ func (ls *lanes) taught(l *lane, pause time.Duration, now time.Time) (running, p
 	if to := now.Add(pause); to.After(w.toldTo) {
 		w.toldTo = to
 	}
-	return l.running, w.meter.sum(now), false
+	return l.running, w.meters.rate(now), false
 }
 
 // limit is what the lane knows of its destination.

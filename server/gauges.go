@@ -32,6 +32,7 @@ type gaugeCollector struct {
 	smtp   *prometheus.Desc
 	audit  *prometheus.Desc
 	passed *prometheus.Desc
+	paced  *prometheus.Desc
 }
 
 func newGaugeCollector(source *atomic.Pointer[Gauges]) *gaugeCollector {
@@ -43,6 +44,7 @@ func newGaugeCollector(source *atomic.Pointer[Gauges]) *gaugeCollector {
 		jobs:   desc("sealpost_queue_jobs", "Jobs in the queue by state, over all processes."),
 		oldest: desc("sealpost_queue_oldest_seconds", "Age of the oldest job of each state."),
 		lanes:  desc("sealpost_lane_slots", "Slots of this process: with a job that runs, with one that waits in its lane, or free."),
+		paced:  desc("sealpost_lanes", "Destinations whose lane is limited, held or broken, over all processes."),
 		smtp:   desc("sealpost_smtp_connections", "Kept SMTP connections of this process: idle, busy or dialing."),
 		audit: prometheus.NewDesc("sealpost_audit_findings",
 			"What the last check of the queue in the background has found, of any process.", []string{"finding"}, nil),
@@ -59,6 +61,7 @@ func (c *gaugeCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.smtp
 	out <- c.audit
 	out <- c.passed
+	out <- c.paced
 }
 
 // Collect reads the values. What cannot be read in time is left out.
@@ -98,6 +101,9 @@ func (c *gaugeCollector) Collect(out chan<- prometheus.Metric) {
 	for state, seconds := range stats.Oldest {
 		gauge(c.oldest, seconds, string(state))
 	}
+	for state, n := range lanesBy(stats.Lanes) {
+		gauge(c.paced, float64(n), state)
+	}
 }
 
 // collectAudit has a value for each kind of finding once a check has ended, so that an
@@ -114,4 +120,21 @@ func (c *gaugeCollector) collectAudit(ctx context.Context, g *Gauges, out chan<-
 	for _, word := range queue.FindingWords() {
 		out <- prometheus.MustNewConstMetric(c.audit, prometheus.GaugeValue, float64(a.Found[word]), word)
 	}
+}
+
+// lanesBy counts the lanes that are not as they should be; one may be several.
+func lanesBy(list []queue.LaneState) map[string]int {
+	n := map[string]int{"limited": 0, "held": 0, "broken": 0}
+	for _, l := range list {
+		if l.Rate > 0 || l.Connections > 0 || l.PerConnection > 0 {
+			n["limited"]++
+		}
+		if !l.HeldUntil.IsZero() {
+			n["held"]++
+		}
+		if !l.BrokenSince.IsZero() {
+			n["broken"]++
+		}
+	}
+	return n
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -59,7 +60,8 @@ type account struct {
 	idle         []*conn // the newest last
 	busy         int
 	dialing      int
-	retired      bool // a newer version is in use, or the pool is closed
+	limit        queue.Limit // learnt of the server, in all processes; see limits.go
+	retired      bool        // a newer version is in use, or the pool is closed
 	sweep        *time.Timer
 }
 
@@ -282,7 +284,7 @@ func (a *account) put(c *conn, broken bool) {
 	}
 	a.mu.Lock()
 	a.busy--
-	keep := !broken && !a.retired && c.sent < mailsMax && c.used.Sub(c.born) < ageMax
+	keep := !broken && !a.retired && a.room(c) && c.used.Sub(c.born) < ageMax
 	if keep {
 		a.keep(c)
 	}
@@ -311,7 +313,7 @@ func (a *account) popIdle(now time.Time) *conn {
 	for len(a.idle) > 0 {
 		c := a.idle[len(a.idle)-1]
 		a.idle = a.idle[:len(a.idle)-1]
-		if now.Sub(c.used) < idleMax && now.Sub(c.born) < ageMax {
+		if c.sent < a.mails() && now.Sub(c.used) < idleMax && now.Sub(c.born) < ageMax {
 			return c
 		}
 		c.quit()

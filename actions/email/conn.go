@@ -10,6 +10,7 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/sealpost/sealpost/crashpoint"
+	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -32,7 +33,11 @@ type conn struct {
 
 // fail judges err, which ended the exchange at stage.
 func (c *conn) fail(ctx context.Context, stage string, err error) *failure {
-	return newFailure(ctx, c.ref, stage, err, c.hide)
+	f := newFailure(ctx, c.ref, stage, err, c.hide)
+	if f.verdict.Lesson == queue.SessionLimit {
+		f.count, f.broken = c.sent, true // another mail would be refused too
+	}
+	return f
 }
 
 // command runs one SMTP command within its budget.

@@ -173,6 +173,7 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	if len(todo) == 0 { // an earlier attempt got as far, and its worker no further
 		return w.concluded(ref, c.Parts, &delivery{})
 	}
+	w.action.pool.account(ref).obey(c.Limit)
 	for redial := 0; ; redial++ {
 		conn, err := w.action.pool.get(ctx, ref, use, redial > 0)
 		if err != nil {
@@ -252,5 +253,6 @@ func (w *work) refused(ref secrets.Ref, err error) (queue.Reply, error) {
 		reply.Reason, reply.Rule = "", ""
 		return reply, queue.ErrLeaseLost
 	}
-	return reply, actions.Outcome(f.verdict, reply.Secret, reply.SecretVersion, fmt.Errorf("send mail: %w", f))
+	err = actions.Outcome(f.verdict, reply.Secret, reply.SecretVersion, fmt.Errorf("send mail: %w", f))
+	return reply, w.action.pool.counted(f, err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/crashpoint"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // ahead is how many recipients are named in one group of commands at most. Their
@@ -169,9 +170,11 @@ func (e *offering) talk(ctx context.Context) (delivery, *failure) {
 }
 
 // spent marks the failure of the first command of a kept connection that the
-// server has closed meanwhile: it says nothing of the mail.
+// server has closed meanwhile: it says nothing of the mail. A server that counts
+// the mails of a connection says how many it takes, which is to be learnt.
 func (e *offering) spent(f *failure) *failure {
-	f.stale = e.reused && f.broken && (f.answer.Code == 421 || f.answer.Status == statusClosed)
+	closed := f.answer.Code == 421 || f.answer.Status == statusClosed
+	f.stale = e.reused && f.broken && closed && f.verdict.Lesson != queue.SessionLimit
 	return f
 }
 

@@ -75,6 +75,7 @@ type failure struct {
 	text    string // scrubbed, at most 200 characters
 	err     error  // for errors.Is; its text is not shown
 	broken  bool   // the connection cannot be used again
+	count   int    // mails that a connection took before its limit
 	stale   bool   // a kept connection was closed by the server before it took anything
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // What people are told to do. Each is the end of a sentence that begins with
@@ -62,21 +63,25 @@ var replies = actions.Table{
 	// Exchange's words for a recipient that takes no mail from outside.
 	{Name: "recipient-closed", Min: 500, Max: 599, Stages: envelope, Text: text(`resolver\.rst\.authrequired`), Reason: actions.Recipient},
 	{Name: "login-missing", Min: 500, Max: 599, Stages: message, Text: text(`auth(entication|orization)? (is )?required|not authenticated|unauthenticated senders|must (first )?(authenticate|log ?in)|authenticate first|need to authenticate|please log ?in|smtp auth|credentials no longer valid`), Reason: actions.Credential, Advice: adviseLogin},
+	{Name: "connections", Min: 400, Max: 599, Text: text(`too many (concurrent |simultaneous |open |active )*(smtp )?(connections|sessions)\b|concurrent (\w+ )?(connections|sessions)|connections? limit|(maximum|limit|number) (number )?of (\w+ )*connections`), Reason: actions.Throttled, Lesson: queue.ConnectionLimit},
 	{Name: "login-limit", Min: 400, Max: 499, Stages: []string{stageAuth}, Text: text(`too many|\blimit|exceeded|\brate|later, closing`), Reason: actions.Throttled, After: time.Minute},
 	{Name: "login-later", Min: 400, Max: 499, Stages: []string{stageAuth}, Reason: actions.Transient},
 	{Name: "login-refused", Min: 500, Max: 599, Stages: []string{stageAuth}, Reason: actions.Credential, Advice: adviseLogin},
 
 	// Too much. These words never mean that this mail is bad.
 	{Name: "mailbox-full", Min: 400, Max: 499, Text: text(`mailbox (is )?full|over ?quota|quota exceeded|exceeded (the )?(storage|quota)|mailbox size limit|out of storage`), Reason: actions.Transient, After: 10 * time.Minute},
+	// What one connection takes, before "too many recipients", with which OpenSMTPD
+	// begins these words too. The next mail goes by another one.
+	{Name: "session-limit", Min: 400, Max: 599, Stages: message, Text: text(`(too many|maximum( number of)?|max|limit of|enough) (\d+ )?(messages|mails|emails|transactions)( sent)? (in|on|per|for|over|during|by|from) (this |one |a |the |your |same )?(smtp )?(session|connection)|(messages|mails|transactions) per (session|connection)|too many recipients: too many messages sent`), Reason: actions.Throttled, Lesson: queue.SessionLimit},
 	// Postfix names the client whose recipients in a minute were too many. Those
 	// of one mail are another matter.
-	{Name: "recipient-rate", Min: 400, Max: 499, Stages: []string{stageRcpt}, Text: text(`too many recipients from`), Reason: actions.Throttled},
+	{Name: "recipient-rate", Min: 400, Max: 499, Stages: []string{stageRcpt}, Text: text(`too many recipients from`), Reason: actions.Throttled, Lesson: queue.RateLimit},
 	{Name: "too-many-recipients", Min: 400, Max: 599, Stages: []string{stageRcpt, stageData}, Text: text(`too many recipients|recipients? (limit|count)|limit of (\d+ )?recipients|separate transaction|domains per transaction`), Reason: actions.Payload, Advice: adviseSplit},
 	{Name: "too-many-recipients-at-dot", Min: 500, Max: 599, Stages: []string{stageDot}, Text: text(`too many recipients`), Reason: actions.Payload, Advice: adviseSplit},
 	{Name: "timeout", Min: 400, Max: 499, Text: text(`time-?out|timed out`), Reason: actions.Transient},
-	{Name: "rate", Min: 400, Max: 499, Text: text(`too (many|much|fast|quickly|frequent)|\brate|throttl|\blimit|concurren|server busy|slow down|exceeded|unusual`), Reason: actions.Throttled},
-	{Name: "rate-5xx", Min: 500, Max: 599, Text: text(`too many (messages|mails|emails|connections|concurrent)|rate ?limit|sending rate|throttl|sending limit exceeded|unusual sending|frequency limited|at a rate that`), Reason: actions.Throttled, After: time.Minute},
-	{Name: "closing-policy", Min: 421, Status: "4.7.*", Reason: actions.Throttled},
+	{Name: "rate", Min: 400, Max: 499, Text: text(`too (many|much|fast|quickly|frequent)|\brate|throttl|\blimit|concurren|server busy|slow down|exceeded|unusual`), Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "rate-5xx", Min: 500, Max: 599, Text: text(`too many (messages|mails|emails|connections|concurrent)|rate ?limit|sending rate|throttl|sending limit exceeded|unusual sending|frequency limited|at a rate that`), Reason: actions.Throttled, Lesson: queue.RateLimit, After: time.Minute},
+	{Name: "closing-policy", Min: 421, Status: "4.7.*", Reason: actions.Throttled, Lesson: queue.RateLimit},
 
 	// Later.
 	{Name: "greylist", Min: 400, Max: 499, Stages: message, Text: text(`gr[ae]y-?list|postgrey`), Reason: actions.Greylisted},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/webclient"
+	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
 
@@ -39,8 +40,8 @@ var limitWords = regexp.MustCompile(`(?i)rate.?limit|too many requests|quota (ha
 var replies = slices.Concat(webclient.Network, actions.Table{
 	{Name: "secret-unusable", Status: statusSecret, Reason: actions.Config},
 
-	{Name: "limit-403", Min: http.StatusForbidden, Text: limitWords, Reason: actions.Throttled, After: time.Minute},
-	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled},
+	{Name: "limit-403", Min: http.StatusForbidden, Text: limitWords, Reason: actions.Throttled, Lesson: queue.RateLimit, After: time.Minute},
+	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled, Lesson: queue.RateLimit},
 	{Name: "request-timeout", Min: http.StatusRequestTimeout, Reason: actions.Transient},
 	{Name: "too-early", Min: http.StatusTooEarly, Reason: actions.Transient},
 

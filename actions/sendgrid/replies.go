@@ -8,6 +8,7 @@ import (
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/webclient"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // What a person can do about a refusal.
@@ -46,7 +47,7 @@ var replies = slices.Concat(webclient.Network, actions.Table{
 	// same account would not help, and waiting does.
 	{Name: "credits-used-up", Min: 400, Max: 499, Text: creditWords, Reason: actions.Throttled, After: 15 * time.Minute},
 	{Name: "blocked-for-a-while", Min: http.StatusForbidden, Text: blockWords, Reason: actions.Throttled, After: 5 * time.Minute},
-	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled},
+	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled, Lesson: queue.RateLimit},
 
 	{Name: "sender-unverified", Min: 400, Max: 403, Text: senderWords, Reason: actions.Policy, Advice: adviceSender},
 	{Name: "account-stopped", Min: 401, Max: 403, Text: accountWords, Reason: actions.Credential, Advice: adviceAccount},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // What a person can do about a refusal.
@@ -49,17 +50,17 @@ var replies = actions.Table{
 	{Name: "clock", Status: "RequestExpired", Reason: actions.Transient, After: 10 * time.Second, Advice: adviceClock},
 
 	// Too much, whatever the HTTP status: AWS sends 400, 403 and 503.
-	{Name: "throttled", Status: "RequestThrottled*", Reason: actions.Throttled},
-	{Name: "throttled", Status: "Throttl*", Reason: actions.Throttled},
-	{Name: "throttled", Status: "KmsThrottled", Reason: actions.Throttled},
-	{Name: "throttled", Status: "KMS.Throttl*", Reason: actions.Throttled},
-	{Name: "throttled", Status: "TooManyRequests*", Reason: actions.Throttled},
-	{Name: "throttled", Status: "RequestLimitExceeded", Reason: actions.Throttled},
-	{Name: "throttled", Status: "LimitExceeded*", Reason: actions.Throttled},
-	{Name: "throttled", Status: "SlowDown", Reason: actions.Throttled},
-	{Name: "throttled", Status: "PriorRequestNotComplete", Reason: actions.Throttled},
-	{Name: "throttled", Status: "OverLimit", Reason: actions.Throttled},
-	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled},
+	{Name: "throttled", Status: "RequestThrottled*", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "Throttl*", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "KmsThrottled", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "KMS.Throttl*", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "TooManyRequests*", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "RequestLimitExceeded", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "LimitExceeded*", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "SlowDown", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "PriorRequestNotComplete", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Status: "OverLimit", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled, Lesson: queue.RateLimit},
 
 	// The credential, or what it may do.
 	{Name: "unknown-key", Status: "InvalidClientTokenId", Reason: actions.Credential, Advice: adviceKeys},
@@ -110,7 +111,7 @@ var replies = actions.Table{
 	{Name: "http-target", Min: http.StatusMethodNotAllowed, Reason: actions.Credential, Advice: adviceTarget},
 	{Name: "http-target", Min: http.StatusProxyAuthRequired, Reason: actions.Credential, Advice: adviceTarget},
 	{Name: "http-redirect", Min: 300, Max: 399, Reason: actions.Credential, Advice: adviceTarget},
-	{Name: "http-busy", Min: http.StatusServiceUnavailable, Reason: actions.Throttled},
+	{Name: "http-busy", Min: http.StatusServiceUnavailable, Reason: actions.Throttled, Lesson: queue.RateLimit},
 	{Name: "http-gateway", Min: http.StatusBadGateway, Reason: actions.Ambiguous},
 	{Name: "http-gateway", Min: http.StatusGatewayTimeout, Reason: actions.Ambiguous},
 	{Name: "http-5xx", Min: 500, Max: 599, Reason: actions.Transient},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/actions/webclient"
+	"github.com/sealpost/sealpost/queue"
 )
 
 // What a person can do about a refusal.
@@ -37,10 +38,10 @@ var replies = slices.Concat(webclient.Network, actions.Table{
 	// Too much. A limit of a day is not over in a minute.
 	{Name: "daily-limit", Status: "63038", Reason: actions.Throttled, After: 15 * time.Minute},
 	{Name: "queue-full", Status: "21611", Reason: actions.Throttled, After: time.Minute},
-	{Name: "rate-code", Status: "20429", Reason: actions.Throttled},
-	{Name: "rate-code", Status: "14107", Reason: actions.Throttled, After: time.Minute},
-	{Name: "rate-code", Status: "63018", Reason: actions.Throttled, After: time.Minute},
-	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled},
+	{Name: "rate-code", Status: "20429", Reason: actions.Throttled, Lesson: queue.RateLimit},
+	{Name: "rate-code", Status: "14107", Reason: actions.Throttled, Lesson: queue.RateLimit, After: time.Minute},
+	{Name: "rate-code", Status: "63018", Reason: actions.Throttled, Lesson: queue.RateLimit, After: time.Minute},
+	{Name: "throttled", Min: http.StatusTooManyRequests, Reason: actions.Throttled, Lesson: queue.RateLimit},
 
 	// The account and its login.
 	{Name: "account-stopped", Status: "10001", Reason: actions.Credential, Advice: adviceAccount},

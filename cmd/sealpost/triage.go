@@ -232,6 +232,7 @@ func (a *app) queueCommand() *cobra.Command {
 				Oldest map[string]float64 `json:"oldest_seconds"`
 				Paused []queue.Pause      `json:"paused"`
 				Kept   float64            `json:"log_retention_seconds"`
+				Lanes  []queue.LaneState  `json:"lanes"`
 			}
 			if err := c.call(cmd.Context(), http.MethodGet, "/queue", nil, &stats); err != nil {
 				return err
@@ -248,7 +249,10 @@ func (a *app) queueCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(a.stderr, "sealpost: attempts are kept for %v (SEALPOST_LOG_RETENTION of the server)\n", time.Duration(stats.Kept)*time.Second)
-			return a.printPaused(stats.Paused)
+			if err := a.printPaused(stats.Paused); err != nil {
+				return err
+			}
+			return a.printLanes(stats.Lanes)
 		},
 	}
 	settingFlags(cmd, clientSettings()...)

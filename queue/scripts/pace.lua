@@ -76,6 +76,7 @@ end
 -- and less if it was refused again before it had grown.
 local function teachRate(e, me, count)
   if not e.r then
+    if count <= 0 then return end -- nothing came through: no rate is too much
     e.i, e.d = t, {[me] = count}
   elseif e.i and t - e.i < EVERY then
     if e.d[me] then return end
@@ -85,7 +86,7 @@ local function teachRate(e, me, count)
   else
     e.w, e.i, e.d = e.r * (e.rs < K / 2 and 0.6 or 1), nil, nil
   end
-  if e.d then e.w = math.max(1, sum(e.d)) end
+  if e.d then e.w = math.max(LEAST, sum(e.d)) end
   e.rs, e.rt = 0, t
   e.r = math.max(LEAST, e.w * DOWN)
 end
