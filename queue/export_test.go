@@ -28,8 +28,11 @@ var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,
 	"release": scriptRelease, "promote": scriptPromote, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
 	"cancel": scriptCancel, "requeue": scriptRequeue, "remove": scriptRemove, "unpark": scriptUnpark, "version": scriptVersion,
-	"audit": scriptAudit, "trim": scriptTrim,
+	"audit": scriptAudit, "trim": scriptTrim, "pace": scriptPace,
 }
+
+// PaceKey is the hash that pace.lua keeps.
+func PaceKey(prefix string) string { return newShared(prefix).pace() }
 
 // PlaceKeys are KEYS[1..9] of every script in partition 0.
 func PlaceKeys(prefix string) []string { return newKeys(prefix, 0).places }

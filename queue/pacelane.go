@@ -263,13 +263,10 @@ func (ls *lanes) grant(name string, tokens, slots, procs int, now time.Time) []*
 }
 
 // pacedRoom is how many jobs may wait in a limited lane: what it will start
-// within a few shares, and some for its slots.
+// until delayed jobs come back, which is each promoteEach, and some more.
 func (l *lane) pacedRoom(usual int) int {
-	if l.pacing.conns {
-		usual = min(usual, 2*l.pacing.slots+1)
+	if !l.limited() {
+		return usual
 	}
-	if l.pacing.limit.Rate > 0 {
-		usual = min(usual, 2+int(math.Ceil(l.part()*2*laneBuffer.Seconds())))
-	}
-	return usual
+	return min(usual, 2+int(math.Ceil(l.rate()*2*laneBuffer.Seconds())))
 }

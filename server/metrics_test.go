@@ -29,6 +29,7 @@ func declared() map[string]string {
 		"sealpost_leases_recovered_total":   "",
 		"sealpost_lane_slots":               "state",
 		"sealpost_smtp_connections":         "state",
+		"sealpost_lanes":                    "state",
 		"sealpost_secret_opens_total":       "result type",
 		"sealpost_redis_errors_total":       "op",
 		"sealpost_time_triggers_total":      "result",
@@ -63,7 +64,8 @@ func touched(queueStats func(context.Context) (queue.Stats, error)) *Metrics {
 }
 
 func someStats(context.Context) (queue.Stats, error) {
-	return queue.Stats{Jobs: map[queue.State]int64{queue.Ready: 7}, Oldest: map[queue.State]float64{queue.Ready: 1.5}}, nil
+	return queue.Stats{Jobs: map[queue.State]int64{queue.Ready: 7}, Oldest: map[queue.State]float64{queue.Ready: 1.5},
+		Lanes: []queue.LaneState{{Lane: "a", Rate: 2}, {Lane: "b", Rate: 3, HeldUntil: time.Now()}, {Lane: "c", BrokenSince: time.Now()}}}, nil
 }
 
 func TestEveryDeclaredMetricIsCollected(t *testing.T) {
@@ -111,7 +113,8 @@ func TestKindsOfProducersAreNoLabels(t *testing.T) {
 		`sealpost_jobs_enqueued_total{kind="note"} 2`, `sealpost_jobs_enqueued_total{kind="other"} 1`,
 		`sealpost_attempts_total{kind="note",reason="accepted"} 1`, `sealpost_queue_jobs{state="ready"} 7`,
 		`sealpost_queue_oldest_seconds{state="ready"} 1.5`, `sealpost_lane_slots{state="free"} 3`,
-		`sealpost_smtp_connections{state="idle"} 4`, `sealpost_leases_recovered_total 3`,
+		`sealpost_smtp_connections{state="idle"} 4`,
+		`sealpost_lanes{state="limited"} 2`, `sealpost_lanes{state="held"} 1`, `sealpost_lanes{state="broken"} 1`, `sealpost_leases_recovered_total 3`,
 		`sealpost_time_triggers_total{result="fired"} 5`, `sealpost_time_triggers_total{result="skipped"} 2`,
 	} {
 		if !strings.Contains(text, want+"\n") {

@@ -20,7 +20,9 @@
 --
 -- A rate r grows with the time s for which it was too little: w*(1+((s-K)/T)^3),
 -- w being what was too much. So it is soon just below w, stays there for long,
--- and then goes faster and faster, as CUBIC does for TCP (RFC 9438).
+-- and then goes faster and faster, as CUBIC does for TCP (RFC 9438). The first
+-- guess is taken in the middle of things and may be far too low: from there it
+-- doubles each T/15 until it is refused, as TCP starts.
 local key, op, lane = KEYS[1], ARGV[1], ARGV[2]
 redis.call('HLEN', key)
 local t = now()
@@ -37,7 +39,10 @@ end
 -- What the limits have grown to, and the end of those that have grown enough.
 local function grow(e)
   if e.t and t - e.t > MEMORY then e.r, e.c, e.m = nil, nil, nil end
-  if e.r then
+  if e.r and e.i then
+    e.r = e.w * DOWN * 2 ^ (15 * e.rs / T)
+    if e.r > 1e4 * math.max(e.w, 1) then e.r = nil end
+  elseif e.r then
     e.r = math.max(LEAST, e.w * (1 + ((e.rs - K) / T) ^ 3))
     if e.r > 8 * e.w then e.r = nil end
   end
@@ -83,8 +88,10 @@ local function teachRate(e, me, count)
     e.d[me] = count
   elseif t - e.rt < EVERY then
     return
+  elseif e.i then
+    e.w, e.i, e.d = e.r * 0.9, nil, nil -- it was too much a moment ago already
   else
-    e.w, e.i, e.d = e.r * (e.rs < K / 2 and 0.6 or 1), nil, nil
+    e.w = e.r * (e.rs < K / 2 and 0.7 or 1)
   end
   if e.d then e.w = math.max(LEAST, sum(e.d)) end
   e.rs, e.rt = 0, t
