@@ -27,8 +27,9 @@ local key, op, lane = KEYS[1], ARGV[1], ARGV[2]
 redis.call('HLEN', key)
 local t = now()
 local stamp = string.format('%.0f', t)
-local DOWN, EVERY, LEAST, MEMORY = 0.85, 1000, 0.02, 3600000
+local DOWN, EVERY, LEAST = 0.85, 1000, 0.02
 local T = tonumber(op == 'teach' and ARGV[4] or op == 'share' and ARGV[3] or op == 'list' and ARGV[2] or 1) or 1
+local MEMORY = 60 * T -- for which a limit is kept that limits nobody
 local K = T * (1 - DOWN) ^ (1 / 3)
 
 local function get(name)
@@ -41,7 +42,7 @@ local function grow(e)
   if e.t and t - e.t > MEMORY then e.r, e.c, e.m = nil, nil, nil end
   if e.r and e.i then
     e.r = e.w * DOWN * 2 ^ (15 * e.rs / T)
-    if e.r > 1e4 * math.max(e.w, 1) then e.r = nil end
+    if e.r > 100 * e.w then e.r = nil end
   elseif e.r then
     e.r = math.max(LEAST, e.w * (1 + ((e.rs - K) / T) ^ 3))
     if e.r > 8 * e.w then e.r = nil end
