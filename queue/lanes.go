@@ -318,7 +318,7 @@ func (l *lane) rate() float64 {
 		slots = min(slots, max(l.pacing.limit.Connections, 1))
 	}
 	rate := float64(slots) / took.Seconds()
-	if part := l.part() * paceAhead; part > 0 {
+	if part := l.part() * l.pacing.ahead; part > 0 {
 		rate = min(rate, part)
 	}
 	return rate

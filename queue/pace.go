@@ -32,7 +32,8 @@ const (
 	maxPaceName = 256                    // bytes of the name of such a lane
 	paceMeasure = time.Second            // over which a process counts what comes through
 	paceLong    = time.Minute            // the same, if nothing came
-	paceAhead   = 1.25                   // hand-backs come faster than they are done, or the lane would run empty
+	paceAhead   = 1.5                    // hand-backs come faster than they are done, or the lane would run empty
+	paceGuess   = 4                      // the same while the rate is a guess that doubles each four seconds
 )
 
 // Lesson says which limit of the other side a refusal has shown.
@@ -78,6 +79,7 @@ type paced struct {
 	Conns int     `json:"c"`
 	Mails int     `json:"m"`
 	Hold  float64 `json:"h"`
+	First float64 `json:"i"` // when the rate was guessed; 0 once it was refused again
 
 	Broken float64 `json:"b"`
 	Probe  float64 `json:"bu"`

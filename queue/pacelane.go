@@ -12,6 +12,7 @@ type pacing struct {
 	conns   bool      // connections are limited
 	slots   int       // then this process' part of them, perhaps none
 	procs   int       // that have jobs of the lane
+	ahead   float64   // how much faster hand-backs come than the rate
 	tokens  int       // jobs that may begin
 	changed time.Time // by this process; answers to calls from before say less
 
@@ -182,6 +183,9 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 	}
 	here := func(at float64) time.Time { return start.Add(time.Duration(at-float64(ms)) * time.Millisecond) }
 	w.limit.Rate, w.limit.PerConnection = s.Rate, s.Mails
+	if w.ahead = paceAhead; s.First > 0 {
+		w.ahead = paceGuess
+	}
 	if s.Rate == 0 {
 		w.tokens = 0
 	}
