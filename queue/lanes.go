@@ -313,11 +313,11 @@ func (l *lane) rate() float64 {
 	default:
 		took = laneGuess
 	}
-	slots := l.slots
-	if l.pacing.conns {
-		slots = min(slots, max(l.pacing.limit.Connections, 1))
+	slots := float64(l.slots)
+	if w := &l.pacing; w.conns {
+		slots = min(slots, float64(w.all)*w.ahead/float64(max(w.procs, 1)))
 	}
-	rate := float64(slots) / took.Seconds()
+	rate := slots / took.Seconds()
 	if part := l.part() * l.pacing.ahead; part > 0 {
 		rate = min(rate, part)
 	}

@@ -11,6 +11,7 @@ type pacing struct {
 	shared  bool      // all processes know something of the lane
 	conns   bool      // connections are limited
 	slots   int       // then this process' part of them, perhaps none
+	all     int       // of all processes
 	procs   int       // that have jobs of the lane
 	ahead   float64   // how much faster hand-backs come than the rate
 	tokens  int       // jobs that may begin
@@ -182,7 +183,7 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 		s = &paced{}
 	}
 	here := func(at float64) time.Time { return start.Add(time.Duration(at-float64(ms)) * time.Millisecond) }
-	w.limit.Rate, w.limit.PerConnection = s.Rate, s.Mails
+	w.limit.Rate, w.limit.PerConnection, w.all = s.Rate, s.Mails, s.Conns
 	if w.ahead = paceAhead; s.First > 0 {
 		w.ahead = paceGuess
 	}

@@ -25,6 +25,8 @@ type SMTPConfig struct {
 	Keep         int      // how many messages it keeps, the newest; 0 means 1000
 	MaxBytes     int64    // size limit it offers; 0 means 10 MiB
 	UTF8         bool     // offer SMTPUTF8 (RFC 6531)
+	Most         int      // connections at once, more are refused as Postfix does; 0 means any number
+	PerConn      int      // messages in one connection, more are refused as Exim does; 0 means any number
 	Recipients   int      // how many it takes for one message; 0 means 1000
 	// OnMessage is called after each message that was kept, from the goroutine of
 	// its connection; nil means nobody is told.
@@ -49,6 +51,7 @@ type SMTP struct {
 	done     chan struct{}
 	serving  sync.WaitGroup
 	conns    atomic.Int64
+	open     atomic.Int64
 	logins   atomic.Int64
 	refusals atomic.Int64
 	box      mailbox
@@ -232,8 +235,12 @@ func (l *faultyListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		l.sink.conns.Add(1)
+		open := l.sink.open.Add(1)
 		c = &countedConn{Conn: c, sink: l.sink}
 		f, ok := l.sink.due("connect", "", "")
+		if most := l.sink.cfg.Most; most > 0 && open > int64(most) {
+			f, ok = Fault{Code: 421, Text: "4.7.0 sink.test Error: too many connections from 127.0.0.1"}, true
+		}
 		if !ok {
 			return c, nil
 		}
@@ -257,6 +264,7 @@ type countedConn struct {
 // Close ends the connection.
 func (c *countedConn) Close() error {
 	c.once.Do(func() {
+		c.sink.open.Add(-1)
 		if c.sink.cfg.OnEnd != nil {
 			c.sink.cfg.OnEnd(c.RemoteAddr().String(), time.Now())
 		}

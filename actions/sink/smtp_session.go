@@ -106,7 +106,11 @@ type session struct {
 	from string
 	utf8 bool
 	to   []string
+	took int // messages
 }
+
+// errEnough is what Exim says when a connection has taken its most.
+var errEnough = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.NoEnhancedCode, Message: "too many messages in this connection"}
 
 var errTLSFirst = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0}, Message: "Must issue a STARTTLS command first"}
 
@@ -188,6 +192,9 @@ func (se *session) Mail(from string, options *smtp.MailOptions) error {
 	if !se.user {
 		return smtp.ErrAuthRequired
 	}
+	if most := se.sink.cfg.PerConn; most > 0 && se.took >= most {
+		return errEnough
+	}
 	se.from, se.utf8 = from, options != nil && options.UTF8
 	return se.fault("mail")
 }
@@ -219,6 +226,7 @@ func (se *session) Data(r io.Reader) error {
 		}
 	}
 	se.sink.take(m)
+	se.took++
 	return nil
 }
 
