@@ -273,5 +273,8 @@ func (l *lane) pacedRoom(usual int) int {
 	if !l.limited() {
 		return usual
 	}
+	if l.pacing.conns && l.pacing.slots == 0 {
+		return 1 // another process has its turn; this one says that it wants one
+	}
 	return min(usual, 2+int(math.Ceil(l.rate()*2*laneBuffer.Seconds())))
 }

@@ -22,12 +22,14 @@
 -- w being what was too much. So it is soon just below w, stays there for long,
 -- and then goes faster and faster, as CUBIC does for TCP (RFC 9438). The first
 -- guess is taken in the middle of things and may be far too low: from there it
--- doubles each T/15 until it is refused, as TCP starts.
+-- doubles each T/15 until it is refused, as TCP starts. A number of connections
+-- grows by one each T/30 while it is a guess, and then by (2s/T)^3.
 local key, op, lane = KEYS[1], ARGV[1], ARGV[2]
 redis.call('HLEN', key)
 local t = now()
 local stamp = string.format('%.0f', t)
 local DOWN, EVERY, LEAST = 0.85, 1000, 0.02
+local SETTLE = 3000 -- until kept connections that are too many are closed everywhere
 local T = tonumber(op == 'teach' and ARGV[4] or op == 'share' and ARGV[3] or op == 'list' and ARGV[2] or 1) or 1
 local MEMORY = 60 * T -- for which a limit is kept that limits nobody
 local K = T * (1 - DOWN) ^ (1 / 3)
@@ -48,7 +50,7 @@ local function grow(e)
     if e.r > 8 * e.w then e.r = nil end
   end
   if e.c then
-    e.c = e.cb + math.floor((e.cs / T) ^ 3)
+    e.c = e.cb + math.floor(e.ci and 30 * e.cs / T or (2 * e.cs / T) ^ 3)
     if e.c > 4 * e.cb + 16 then e.c = nil end
   end
   if e.m then
@@ -106,10 +108,12 @@ local function teachConnections(e, me, count, running)
   elseif e.ci and t - e.ci < EVERY then
     if e.cd[me] then return end
     e.cd[me] = count
-  elseif t - e.ct < EVERY then
+  elseif t - e.ct < SETTLE then
     return
+  elseif e.ci then
+    e.cb, e.ci, e.cd = math.max(1, e.c - 1), nil, nil
   else
-    e.cb, e.ci, e.cd = math.max(1, math.min(e.c - 1, math.floor(e.c * DOWN))), nil, nil
+    e.cb = math.max(1, math.min(e.c - 1, math.floor(e.c * DOWN)))
   end
   if e.cd then e.cb = math.max(1, sum(e.cd)) end
   e.c, e.cs, e.ct = e.cb, 0, t
@@ -199,25 +203,22 @@ local function tokens(e, want, batch)
   return n
 end
 
--- The slots of process me: an equal part, the odd ones in turn, more if others want
--- less, and never what others still use.
+-- The slots of process me: an equal part for each that wants some, the odd ones in
+-- turn, more if others want less, and never what others still use.
 local function slots(e, me, want)
   local names, used, spare = {}, 0, 0
-  for name in pairs(e.k) do names[#names + 1] = name end
+  for name, k in pairs(e.k) do
+    if k.w > 0 then names[#names + 1] = name end
+    if name ~= me then used = used + math.max(k.g, k.u) end
+  end
+  if want == 0 then return 0 end
   table.sort(names)
   local n, index = #names, 0
   local part = math.floor(e.c / n)
   for i, name in ipairs(names) do
-    local k = e.k[name]
-    if name == me then
-      index = i
-    else
-      used = used + math.max(k.g, k.u)
-      spare = spare + math.max(0, part - k.w)
-    end
+    if name == me then index = i else spare = spare + math.max(0, part - e.k[name].w) end
   end
-  local turn = math.floor(t / 5000)
-  if (index + turn) % n < e.c % n then part = part + 1 end
+  if (index + math.floor(t / 5000)) % n < e.c % n then part = part + 1 end
   return math.max(0, math.min(want, part + spare, e.c - used))
 end
 
