@@ -11,7 +11,7 @@ TIMEOUT  ?= 15m
 
 .DEFAULT_GOAL := help
 .PHONY: help build dev test cover check fmt vet staticcheck house reveals docs race fuzz \
-	bench bench-check model sim chaos chaos-long soak crashpoints failover failover-short install-test-deps clean
+	bench bench-check model sim chaos chaos-long soak lanes crashpoints failover failover-short install-test-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ soak: ## an hour with hostile mail servers: memory, descriptors and goroutines o
 
 crashpoints: ## kill -9 at each named place of the program, at other passes and in other seeds: ROUNDS=10
 	SEALPOST_TEST_CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -timeout 2h -run TestKilledAtEachPlace ./integration
+
+lanes: ## a healthy lane beside a dead and a one-byte-a-second server, on an idle machine
+	SEALPOST_TEST_LANES=yes $(GO) test -count=1 -timeout 30m -v -run TestAHealthyLane ./integration
 
 failover-short: ## 2 kills of the primary under load, by sentinels and in a cluster, on an idle machine
 	SEALPOST_TEST_ALONE=yes $(GO) test -count=1 -run Failovers -v ./integration/failover
