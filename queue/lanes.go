@@ -24,6 +24,11 @@ const (
 	// worker killed beside others came back over a minute (chaos -quiet-server).
 	suspectGuess = 20 * time.Millisecond
 	laneIdle     = time.Second // an empty lane is forgotten after this
+	// A lane that was fast and stalls for a moment gets its jobs back after ten
+	// times the stall: a backlog of 10,000 that was handed back while a busy
+	// machine paused for 0.3 s came back over 30 s (make lanes).
+	laneStall    = 10
+	laneCalm     = 2 * time.Second // for which a stall is remembered
 	laneTick     = 100 * time.Millisecond
 	throttleBase = time.Second
 	throttleMax  = 5 // doublings of throttleBase: 32 s
@@ -53,6 +58,8 @@ type lane struct {
 	used    time.Time     // when it last had jobs
 	moved   time.Time     // when an attempt last began or ended
 	took    time.Duration // average of an attempt, 0 while unknown
+	stall   time.Duration // how long no attempt ended although the lane was fast
+	stalled time.Time     // when that was
 	clock   time.Time     // due time of the next hand-back
 	hold    time.Time     // throttled until
 	pacing  pacing        // what all processes know; see pacelane.go
@@ -298,8 +305,11 @@ func (l *lane) suspectSlow(now time.Time) {
 	if l.took == 0 && still > laneBuffer {
 		l.took = laneGuess
 	}
-	if l.took > 0 && l.running >= l.slots {
-		l.took = max(l.took, still)
+	if l.took > 0 && l.running >= l.slots && still > l.took {
+		if l.took < laneBuffer || now.Sub(l.stalled) < laneCalm {
+			l.stall, l.stalled = still, now
+		}
+		l.took = still
 	}
 }
 
@@ -334,10 +344,14 @@ func (l *lane) pace(now time.Time) time.Duration {
 		}
 	}
 	l.clock = next.Add(time.Duration(float64(time.Second) / l.rate()))
-	if end := now.Add(laneHorizon); l.clock.After(end) && !l.hold.After(end) {
+	horizon := laneHorizon
+	if now.Sub(l.stalled) < laneCalm {
+		horizon = min(horizon, max(laneCalm, laneStall*l.stall))
+	}
+	if end := now.Add(horizon); l.clock.After(end) && !l.hold.After(end) {
 		l.clock = end
 		if !next.Before(end) {
-			return laneHorizon + time.Duration(rand.Int64N(int64(laneJitter)))
+			return horizon + time.Duration(rand.Int64N(int64(horizon / (laneHorizon / laneJitter))))
 		}
 	}
 	return next.Sub(now)

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -279,5 +280,28 @@ func TestPoolConfigNamesEveryMistake(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to name %q", err, want)
 		}
+	}
+}
+
+func TestAStallOfAFastLaneIsSoonOver(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(4)
+	started, _, _, _ := admits(ls, "a", 4, 0, now)
+	for _, c := range started {
+		ls.done(c, endOK, time.Millisecond, now)
+	}
+	admits(ls, "a", 4, 0, now)
+	now = now.Add(400 * time.Millisecond)
+	ls.tick(now)
+	_, _, full, delays := admits(ls, "a", 5000, 0, now)
+	if full == 0 || slices.Max(delays) > 5*time.Second {
+		t.Errorf("after a stall of 0.4 s: %d handed back for up to %v, want about 4 s", full, slices.Max(delays))
+	}
+	for range 300 {
+		now = now.Add(laneTick)
+		ls.tick(now)
+	}
+	if _, _, full, delays := admits(ls, "a", 5000, 0, now); full == 0 || slices.Max(delays) < laneHorizon {
+		t.Errorf("after half a minute: %d handed back for up to %v, want all of %v", full, slices.Max(delays), laneHorizon)
 	}
 }
