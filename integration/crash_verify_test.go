@@ -42,6 +42,14 @@ func (r *crashRun) work() map[string]string {
 	if r.slow() {
 		mail("slow", "MAIL", nil)
 	}
+	if strings.HasPrefix(r.place, "pace-") {
+		mail("many", "LIMIT", nil)
+	}
+	for i := range 6 {
+		if strings.HasPrefix(r.place, "breaker-") { // five in a row break the lane
+			mail(fmt.Sprintf("cut%d", i), "CUT", nil)
+		}
+	}
 	mail("ghost", "MAIL", nil)
 	return all
 }

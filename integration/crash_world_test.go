@@ -97,7 +97,7 @@ func (w *crashWorld) receivers() {
 		t.Fatal(err)
 	}
 	w.right = string(text)
-	w.values = map[string]any{"MAIL": right, "PARK": wrong, "QUEUE": map[string]any{"aws_region": w.queue.Region(), "queue_url": w.queue.CreateQueue("crash"),
+	w.values = map[string]any{"MAIL": right, "LIMIT": right, "CUT": right, "PARK": wrong, "QUEUE": map[string]any{"aws_region": w.queue.Region(), "queue_url": w.queue.CreateQueue("crash"),
 		"access_key_id": id, "secret_access_key": key, "endpoint": w.queue.URL()}}
 }
 
@@ -126,6 +126,13 @@ func (w *crashWorld) choose(stage, from string, _ []string) (sink.Fault, bool) {
 	case stage == "dot" && strings.HasPrefix(name, "again"):
 		_, before := w.faulted.LoadOrStore(tag+name, true)
 		return sink.Fault{Stage: stage, Code: 451, Text: "4.3.0 local error"}, !before
+	case stage == "rcpt" && name == "many":
+		_, before := w.faulted.LoadOrStore(tag+name, true)
+		return sink.Fault{Stage: stage, Code: 450, Text: "4.7.1 too much mail"}, !before
+	case stage == "mail" && strings.HasPrefix(name, "cut"): // nobody answers for a while
+		first, _ := w.faulted.LoadOrStore(tag+"cut", time.Now())
+		since, ok := first.(time.Time)
+		return sink.Fault{Stage: stage, Cut: true}, ok && time.Since(since) < 4*time.Second
 	case stage == "mail" && name == "slow": // surely not sent, so that a drain releases it
 		_, before := w.stalled.LoadOrStore(tag, true)
 		return sink.Fault{Stage: stage, Stall: longest}, !before
