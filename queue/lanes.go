@@ -351,7 +351,7 @@ func (l *lane) pace(now time.Time) time.Duration {
 	if end := now.Add(horizon); l.clock.After(end) && !l.hold.After(end) {
 		l.clock = end
 		if !next.Before(end) {
-			return horizon + time.Duration(rand.Int64N(int64(horizon / (laneHorizon / laneJitter))))
+			return horizon + time.Duration(rand.Int64N(int64(horizon/(laneHorizon/laneJitter))))
 		}
 	}
 	return next.Sub(now)

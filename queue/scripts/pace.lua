@@ -58,7 +58,7 @@ local function grow(e)
     if e.m > 4 * e.mb then e.m = nil end
   end
   if not e.r then e.w, e.rs, e.rt, e.a, e.i, e.d = nil, nil, nil, nil, nil, nil end
-  if not e.c then e.cb, e.cs, e.ct, e.ci, e.cd = nil, nil, nil, nil, nil end
+  if not e.c then e.cb, e.cs, e.ct, e.ci = nil, nil, nil, nil end
   if not e.m then e.mb, e.mt = nil, nil end
 end
 
@@ -101,21 +101,20 @@ local function teachRate(e, me, count)
   e.r = math.max(LEAST, e.w * DOWN)
 end
 
-local function teachConnections(e, me, count, running)
+local function teachConnections(e, count, running)
   if count < 0 then count = math.floor(running / 2) end
   if not e.c then
-    e.ci, e.cd = t, {[me] = count}
-  elseif e.ci and t - e.ci < EVERY then
-    if e.cd[me] then return end
-    e.cd[me] = count
+    e.ci, e.cb = t, math.max(1, count)
+  elseif e.ci and t - e.ci < EVERY then -- the most of one process: those of two were not open together for sure
+    if count <= e.cb then return end
+    e.cb = count
   elseif t - e.ct < SETTLE then
     return
   elseif e.ci then
-    e.cb, e.ci, e.cd = math.max(1, e.c - 1), nil, nil
+    e.cb, e.ci = math.max(1, e.c - 1), nil
   else
     e.cb = math.max(1, math.min(e.c - 1, math.floor(e.c * DOWN)))
   end
-  if e.cd then e.cb = math.max(1, sum(e.cd)) end
   e.c, e.cs, e.ct = e.cb, 0, t
 end
 
@@ -129,7 +128,7 @@ if op == 'teach' then
   local lesson, count, named = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[8])
   local fresh = not e.at or t - e.at >= EVERY -- what was under way says nothing new
   if lesson == 'rate' then teachRate(e, ARGV[3], math.max(count, 0))
-  elseif lesson == 'connections' then teachConnections(e, ARGV[3], count, tonumber(ARGV[7]))
+  elseif lesson == 'connections' then teachConnections(e, count, tonumber(ARGV[7]))
   elseif lesson == 'messages' and count > 0 then e.mb, e.m, e.mt = count, count, t
   end
   local pause = named
