@@ -348,6 +348,9 @@ func (l *lane) pace(now time.Time) time.Duration {
 	if now.Sub(l.stalled) < laneCalm {
 		horizon = min(horizon, max(laneCalm, laneStall*l.stall))
 	}
+	if l.limited() && l.pacing.ahead == paceGuess {
+		horizon = min(horizon, paceHorizon)
+	}
 	if end := now.Add(horizon); l.clock.After(end) && !l.hold.After(end) {
 		l.clock = end
 		if !next.Before(end) {

@@ -33,7 +33,8 @@ const (
 	paceMeasure = time.Second            // over which a process counts what comes through
 	paceLong    = time.Minute            // the same, if nothing came
 	paceAhead   = 1.5                    // hand-backs come faster than they are done, or the lane would run empty
-	paceGuess   = 4                      // the same while the rate is a guess that doubles each four seconds
+	paceGuess   = 4                      // the same while the limit is a guess that soon grows
+	paceHorizon = 10 * time.Second       // longest hand-back by such a guess
 )
 
 // Lesson says which limit of the other side a refusal has shown.
@@ -79,7 +80,10 @@ type paced struct {
 	Conns int     `json:"c"`
 	Mails int     `json:"m"`
 	Hold  float64 `json:"h"`
-	First float64 `json:"i"` // when the rate was guessed; 0 once it was refused again
+
+	// When the rate and the connections were guessed; 0 once they were refused again.
+	First      float64 `json:"i"`
+	FirstConns float64 `json:"ci"`
 
 	Broken float64 `json:"b"`
 	Probe  float64 `json:"bu"`

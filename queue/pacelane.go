@@ -184,7 +184,7 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 	}
 	here := func(at float64) time.Time { return start.Add(time.Duration(at-float64(ms)) * time.Millisecond) }
 	w.limit.Rate, w.limit.PerConnection, w.all = s.Rate, s.Mails, s.Conns
-	if w.ahead = paceAhead; s.First > 0 {
+	if w.ahead = paceAhead; s.First > 0 || s.FirstConns > 0 {
 		w.ahead = paceGuess
 	}
 	if s.Rate == 0 {

@@ -152,7 +152,7 @@ func limitedServer(t *testing.T, jobs int, change func(*sink.SMTPConfig)) (lane 
 }
 
 func TestTwoProcessesLearnTheConnectionsOfAServer(t *testing.T) {
-	lane, late := limitedServer(t, 800, func(c *sink.SMTPConfig) { c.Most = 4 })
+	lane, late := limitedServer(t, 400, func(c *sink.SMTPConfig) { c.Most = 4 })
 	if lane.Connections < 1 || lane.Connections > 5 || lane.Rule != "connections" || late > 3 {
 		t.Errorf("got %+v and %d refusals once it was learnt", lane, late)
 	}
@@ -160,7 +160,7 @@ func TestTwoProcessesLearnTheConnectionsOfAServer(t *testing.T) {
 }
 
 func TestTwoProcessesLearnTheMailsOfAConnection(t *testing.T) {
-	lane, late := limitedServer(t, 800, func(c *sink.SMTPConfig) { c.PerConn = 7 })
+	lane, late := limitedServer(t, 400, func(c *sink.SMTPConfig) { c.PerConn = 7 })
 	if lane.PerConnection < 1 || lane.PerConnection > 7 || lane.Rule != "session-limit" || late > 3 {
 		t.Errorf("got %+v and %d refusals once it was learnt", lane, late)
 	}
