@@ -98,13 +98,11 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 	case l.broken:
 		if l.probe == nil {
 			l.probe, c.tries = c, true
-			l.moved = now
-			ls.begin(l, c)
+			ls.begin(l, c, now)
 			return laneStart, 0
 		}
 	case l.waits() == 0 && l.free():
-		l.moved = now
-		ls.begin(l, c)
+		ls.begin(l, c, now)
 		return laneStart, 0
 	case l.waits() < l.room(now) && !(l.name == suspectLane && c.Crashes >= maxSuspicion):
 		l.waiting = append(l.waiting, c)
@@ -158,7 +156,7 @@ func (ls *lanes) done(c *claim, end ending, took time.Duration, now time.Time) (
 	if l.waits() == 0 || !l.free() || now.Before(l.hold) {
 		return nil, back, how
 	}
-	return ls.next(l), back, how
+	return ls.next(l, now), back, how
 }
 
 // throttled stops the lane for after, or for a time that doubles each time
@@ -185,7 +183,7 @@ func (ls *lanes) throttled(c *claim, after time.Duration, lesson Lesson, now tim
 	if until := now.Add(pause); until.After(l.hold) {
 		l.hold = until
 	}
-	w.changed = now
+	w.changed, w.tokens = now, 0 // they were of the rate that was too much
 	return l.pace(now), ls.take(l, 0, now)
 }
 
@@ -230,7 +228,7 @@ func (ls *lanes) tick(now time.Time) (back []handback, start []*claim) {
 		}
 		back = append(back, ls.take(l, keep, now)...)
 		for l.waits() > 0 && l.free() && !ls.draining {
-			start = append(start, ls.next(l))
+			start = append(start, ls.next(l, now))
 		}
 	}
 	return back, start
@@ -316,6 +314,9 @@ func (l *lane) suspectSlow(now time.Time) {
 // rate is how many jobs a second the lane can do.
 func (l *lane) rate() float64 {
 	took := l.took
+	if other := l.pacing.took; other > 0 && (took == 0 || other < took) {
+		took = other // jobs that come back too soon cost little, but a lane must not run empty
+	}
 	switch {
 	case took > 0:
 	case l.name == suspectLane:
@@ -325,11 +326,11 @@ func (l *lane) rate() float64 {
 	}
 	slots := float64(l.slots)
 	if w := &l.pacing; w.conns {
-		slots = min(slots, float64(w.all)*w.ahead/float64(max(w.procs, 1)))
+		slots = min(slots, float64(w.all)*w.ahead)
 	}
 	rate := slots / took.Seconds()
-	if part := l.part() * l.pacing.ahead; part > 0 {
-		rate = min(rate, part)
+	if r := l.pacing.limit.Rate * l.pacing.ahead; r > 0 {
+		rate = min(rate, r)
 	}
 	return rate
 }
@@ -348,7 +349,11 @@ func (l *lane) pace(now time.Time) time.Duration {
 	if now.Sub(l.stalled) < laneCalm {
 		horizon = min(horizon, max(laneCalm, laneStall*l.stall))
 	}
-	if l.limited() && l.pacing.ahead == paceGuess {
+	switch w := &l.pacing; {
+	case !l.limited():
+	case l.took == 0 && w.took == 0:
+		horizon = min(horizon, paceBlind)
+	case w.ahead == paceGuess:
 		horizon = min(horizon, paceHorizon)
 	}
 	if end := now.Add(horizon); l.clock.After(end) && !l.hold.After(end) {

@@ -8,14 +8,14 @@ import (
 // pacing is what a lane knows of its destination beside its own experience.
 type pacing struct {
 	limit   Limit
-	shared  bool      // all processes know something of the lane
-	conns   bool      // connections are limited
-	slots   int       // then this process' part of them, perhaps none
-	all     int       // of all processes
-	procs   int       // that have jobs of the lane
-	ahead   float64   // how much faster hand-backs come than the rate
-	tokens  int       // jobs that may begin
-	changed time.Time // by this process; answers to calls from before say less
+	shared  bool          // all processes know something of the lane
+	conns   bool          // connections are limited
+	slots   int           // then this process' part of them, perhaps none
+	all     int           // of all processes
+	took    time.Duration // of an attempt in the fastest of the others, 0 while unknown
+	ahead   float64       // how much faster hand-backs come than the rate
+	tokens  int           // jobs that may begin
+	changed time.Time     // by this process; answers to calls from before say less
 
 	meters  meters
 	done    int // jobs since the last share
@@ -83,7 +83,8 @@ func (l *lane) free() bool {
 }
 
 // begin counts one more running job. ls.mu is held.
-func (ls *lanes) begin(l *lane, c *claim) {
+func (ls *lanes) begin(l *lane, c *claim, now time.Time) {
+	l.moved = now
 	c.Limit = l.pacing.limit
 	l.running++
 	ls.running++
@@ -93,19 +94,16 @@ func (ls *lanes) begin(l *lane, c *claim) {
 }
 
 // next takes the first waiting job and counts it as running. ls.mu is held.
-func (ls *lanes) next(l *lane) *claim {
+func (ls *lanes) next(l *lane, now time.Time) *claim {
 	next := l.waiting[l.head]
 	l.waiting[l.head] = nil
 	if l.head++; l.head == len(l.waiting) {
 		l.waiting, l.head = l.waiting[:0], 0
 	}
 	ls.waiting--
-	ls.begin(l, next)
+	ls.begin(l, next, now)
 	return next
 }
-
-// part is what this process may expect of the learnt rate.
-func (l *lane) part() float64 { return l.pacing.limit.Rate / float64(max(l.pacing.procs, 1)) }
 
 // taught notes that all processes are being told of a throttled job, and returns
 // the running jobs and what comes through a second. known says that
@@ -118,6 +116,7 @@ func (ls *lanes) taught(l *lane, pause time.Duration, now time.Time) (running in
 		return 0, 0, true
 	}
 	w.told, w.changed = now, now
+	w.done = 0 // the rate has them
 	if to := now.Add(pause); to.After(w.toldTo) {
 		w.toldTo = to
 	}
@@ -187,6 +186,7 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 	if w.ahead = paceAhead; s.First > 0 || s.FirstConns > 0 {
 		w.ahead = paceGuess
 	}
+	w.took = s.took()
 	if s.Rate == 0 {
 		w.tokens = 0
 	}
@@ -198,7 +198,7 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 	}
 	hold := time.Time{}
 	if s.Hold > float64(ms) {
-		hold = here(s.Hold)
+		hold, w.tokens = here(s.Hold), 0
 	}
 	switch {
 	case s.Broken > 0:
@@ -216,6 +216,7 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 type wish struct {
 	lane                         string
 	tokens, slots, running, done int
+	took                         time.Duration
 }
 
 // wishes are those of all limited lanes that have jobs here.
@@ -231,7 +232,7 @@ func (ls *lanes) wishes() []wish {
 		if l == nil || !l.limited() || ls.draining {
 			continue
 		}
-		w := wish{lane: name, running: l.running, slots: min(l.running+l.waits(), l.slots), done: l.pacing.done}
+		w := wish{lane: name, running: l.running, slots: min(l.running+l.waits(), l.slots), done: l.pacing.done, took: l.took}
 		if l.pacing.limit.Rate > 0 {
 			w.tokens = max(l.waits()-l.pacing.tokens, 0)
 		}
@@ -242,7 +243,7 @@ func (ls *lanes) wishes() []wish {
 }
 
 // grant gives a lane its part, and returns the jobs that begin by it.
-func (ls *lanes) grant(name string, tokens, slots, procs int, now time.Time) []*claim {
+func (ls *lanes) grant(name string, tokens, slots int, now time.Time) []*claim {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l := ls.byName[name]
@@ -250,7 +251,6 @@ func (ls *lanes) grant(name string, tokens, slots, procs int, now time.Time) []*
 		return nil
 	}
 	w := &l.pacing
-	w.procs = procs
 	if w.limit.Rate > 0 {
 		w.tokens += tokens
 	}
@@ -262,7 +262,7 @@ func (ls *lanes) grant(name string, tokens, slots, procs int, now time.Time) []*
 	}
 	var list []*claim
 	for l.waits() > 0 && l.free() {
-		list = append(list, ls.next(l))
+		list = append(list, ls.next(l, now))
 	}
 	return list
 }
