@@ -48,11 +48,14 @@ type account struct {
 	// Set once, under mu and before proven, when the secret was opened.
 	ref    secrets.Ref
 	sender string
-	slots  *semaphore.Weighted
 	logins *semaphore.Weighted // new connections at once: an eighth of all, at least one
 	pace   *rate.Limiter       // nil: unlimited
 
 	mu           sync.Mutex
+	learnt       bool      // the secret was opened
+	free         int       // slots: connections that there may be and nobody holds
+	line         []*waiter // for a slot; then none is free
+	solo         time.Time // no mail rides before this
 	proven       bool
 	flight       *flight  // the first login, while it is tried
 	refused      *failure // of the last login, when the login itself was wrong
@@ -74,28 +77,6 @@ type flight struct {
 
 func newAccount(p *pool, ref secrets.Ref) *account {
 	return &account{pool: p, ref: ref, cache: tls.NewLRUClientSessionCache(4)}
-}
-
-// get returns a connection for one mail, kept or new. fresh asks for a new one
-// because a kept one was dead.
-func (a *account) get(ctx context.Context, ref secrets.Ref, use secrets.Use, fresh bool) (*conn, error) {
-	if fresh {
-		a.dropIdle()
-	}
-	if err := a.prove(ctx, ref, use); err != nil {
-		return nil, err
-	}
-	wait, cancel := context.WithTimeout(ctx, slotWait)
-	defer cancel()
-	if err := a.slots.Acquire(wait, 1); err != nil {
-		return nil, errBusy
-	}
-	c, err := a.take(ctx, use)
-	if err != nil {
-		a.slots.Release(1)
-		return nil, err
-	}
-	return c, nil
 }
 
 // take returns a kept connection or makes one. The caller holds a slot.
@@ -228,20 +209,21 @@ func (a *account) firstLogin(ctx context.Context, ref secrets.Ref, use secrets.U
 	return err
 }
 
-// learn takes over what the opened secret says, the first time. The semaphore
-// must stay the same for as long as somebody holds a slot of it.
+// learn takes over what the opened secret says, the first time: slots are counted
+// from then on.
 func (a *account) learn(login secrets.SMTP) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.slots != nil {
+	if a.learnt {
 		return
 	}
+	a.learnt = true
 	a.ref = login.Ref
 	a.sender = login.From
 	if a.sender == "" {
 		a.sender = login.Username
 	}
-	a.slots = semaphore.NewWeighted(int64(max(login.MaxConnections, 1)))
+	a.free = max(login.MaxConnections, 1)
 	a.logins = semaphore.NewWeighted(int64(max(login.MaxConnections/loginShare, 1)))
 	if r := login.MessagesPerSecond; r > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(r), int(math.Ceil(r/10)))
@@ -275,24 +257,32 @@ func (a *account) forgive() {
 	a.refused = nil
 }
 
-// put takes a connection back. broken says that it cannot send another mail,
-// not even a QUIT: in the middle of a text that would end the text.
+// put takes a connection back, and its slot. broken says that it cannot send another
+// mail, not even a QUIT: in the middle of a text that would end the text.
 func (a *account) put(c *conn, broken bool) {
 	c.used = time.Now()
+	a.mu.Lock()
+	if c.rider != nil {
+		if a.handOn(c, broken) {
+			a.mu.Unlock()
+			return
+		}
+		broken = true // the server waits for a text
+	}
+	broken = broken || c.ahead != nil
 	if broken {
 		_ = c.raw.Close()
 	}
-	a.mu.Lock()
 	a.busy--
 	keep := !broken && !a.retired && a.room(c) && c.used.Sub(c.born) < ageMax
 	if keep {
 		a.keep(c)
 	}
+	a.pass()
 	a.mu.Unlock()
 	if !keep && !broken {
 		c.quit()
 	}
-	a.slots.Release(1)
 }
 
 // keep adds an idle connection. The caller holds mu.

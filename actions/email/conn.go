@@ -27,8 +27,14 @@ type conn struct {
 	sent    int       // mails
 	reused  bool      // it was kept since an earlier mail
 
-	pipelining bool   // the server takes commands in groups (RFC 2920)
-	out        []byte // written and not flushed
+	pipelining bool    // the server takes commands in groups (RFC 2920)
+	sizes      bool    // it wants to be told the size of a mail (RFC 1870)
+	limit      int64   // the largest mail that it said it takes, 0 if it said nothing
+	eightBit   bool    // 8BITMIME
+	utf8       bool    // SMTPUTF8
+	out        []byte  // written and not flushed
+	rider      *waiter // its envelope goes out behind the text, see ride.go
+	ahead      *letter // its envelope has gone out, and was not answered yet
 }
 
 // fail judges err, which ended the exchange at stage.
@@ -59,17 +65,19 @@ type letter struct {
 }
 
 // transact hands one mail over and says what became of its recipients. begin is
-// called before MAIL and before the text: no step after it can be taken back. On
-// a failure nobody got the mail, and the connection is left ready for the next
+// called before MAIL, unless that went out behind the mail before, and before the
+// text: no step after it can be taken back. On a failure nobody got the mail, and the connection is left ready for the next
 // one unless it is broken. A failure with a delivery is that of recipients.
 func (c *conn) transact(ctx context.Context, begin func(context.Context) error, l *letter) (delivery, *failure) {
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
 	defer stop()
-	if f := c.fits(ctx, l); f != nil {
-		return delivery{}, f
-	}
-	if err := begin(ctx); err != nil {
-		return delivery{}, c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
+	if c.ahead != l {
+		if f := c.fits(ctx, l); f != nil {
+			return delivery{}, f
+		}
+		if err := begin(ctx); err != nil {
+			return delivery{}, c.fail(ctx, stageMail, fmt.Errorf("%w: %w", errClaim, err))
+		}
 	}
 	crashpoint.Point("mail-before")
 	d, f := c.offer(ctx, l)
@@ -87,13 +95,13 @@ func (c *conn) transact(ctx context.Context, begin func(context.Context) error, 
 // and the connection stays good.
 func (c *conn) fits(ctx context.Context, l *letter) *failure {
 	size := int64(wireSize(l.raw))
-	if limit := c.sizeLimit(); limit > 0 && size > limit {
+	if c.limit > 0 && size > c.limit {
 		f := c.fail(ctx, stageMail, errTooLarge)
-		f.text = fmt.Sprintf("%s: %d bytes, limit %d", errTooLarge, size, limit)
+		f.text = fmt.Sprintf("%s: %d bytes, limit %d", errTooLarge, size, c.limit)
 		f.broken = false
 		return f
 	}
-	if offered, _ := c.sc.Extension("SMTPUTF8"); l.utf8 && !offered {
+	if l.utf8 && !c.utf8 {
 		f := c.fail(ctx, stageMail, errNoUTF8)
 		f.broken = false
 		return f
@@ -101,15 +109,17 @@ func (c *conn) fits(ctx context.Context, l *letter) *failure {
 	return nil
 }
 
-// sizeLimit returns the largest mail that the server said it takes, 0 if it
-// said nothing (RFC 1870).
-func (c *conn) sizeLimit() int64 {
-	_, param := c.sc.Extension("SIZE")
-	n, err := strconv.ParseInt(param, 10, 64)
-	if err != nil {
-		return 0
+// learn notes what the server offers. The answer to EHLO does not change in a
+// connection.
+func (c *conn) learn() {
+	c.pipelining, _ = c.sc.Extension("PIPELINING")
+	c.eightBit, _ = c.sc.Extension("8BITMIME")
+	c.utf8, _ = c.sc.Extension("SMTPUTF8")
+	sizes, most := c.sc.Extension("SIZE")
+	c.sizes = sizes
+	if n, err := strconv.ParseInt(most, 10, 64); err == nil {
+		c.limit = n
 	}
-	return n
 }
 
 // wireSize is the size of a mail as SMTP counts it (RFC 1870, section 5): the

@@ -87,8 +87,9 @@ func (d *dialer) dial(ctx context.Context, login secrets.SMTP, cache tls.ClientS
 		seen(s.name, nil)
 	}
 	now := time.Now()
-	pipelining, _ := in.sc.Extension("PIPELINING")
-	return &conn{raw: in.raw, sc: in.sc, hide: hide, ref: login.Ref, born: now, used: now, pipelining: pipelining}, nil
+	c := &conn{raw: in.raw, sc: in.sc, hide: hide, ref: login.Ref, born: now, used: now}
+	c.learn()
+	return c, nil
 }
 
 // run does one step under ctx.

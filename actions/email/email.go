@@ -174,17 +174,18 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 		return w.concluded(ref, c.Parts, &delivery{})
 	}
 	w.action.pool.account(ref).obey(c.Limit)
+	s := &sending{work: w, job: c.Job, to: todo, key: key, use: use}
 	for redial := 0; ; redial++ {
-		conn, err := w.action.pool.get(ctx, ref, use, redial > 0)
+		conn, err := w.action.pool.get(ctx, ref, use, redial > 0, s.early)
 		if err != nil {
 			return w.refused(ref, err)
 		}
-		by, err := w.openKey(ctx, key, use)
+		l, err := s.write(ctx, conn.account)
 		if err != nil {
 			conn.release(nil)
 			return w.refused(ref, err)
 		}
-		d, failed := w.send(ctx, c, conn, todo, by)
+		d, failed := conn.transact(ctx, c.Begin, l)
 		conn.release(failed)
 		if failed == nil || !d.empty() {
 			return w.concluded(conn.account.ref, c.Parts, &d)
@@ -196,13 +197,41 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 	}
 }
 
-// send builds the mail for this sender and hands it over.
-func (w *work) send(ctx context.Context, c *queue.Claim, conn *conn, to []recipient, by *dkim.SignOptions) (delivery, *failure) {
-	l, err := w.letter(c.Job, conn.account.sender, to, by)
-	if err != nil {
-		return delivery{}, conn.fail(ctx, stageParams, err)
+// sending is one attempt, whose mail is built once for each account.
+type sending struct {
+	*work
+	job *queue.Job
+	to  []recipient
+	key secrets.Ref
+	use secrets.Use
+
+	letter *letter
+	by     *account // that the letter is for: it may name the sender
+}
+
+// write builds the mail for the sender of a, unless that was done.
+func (s *sending) write(ctx context.Context, a *account) (*letter, error) {
+	if s.letter != nil && s.by == a {
+		return s.letter, nil
 	}
-	return conn.transact(ctx, c.Begin, l)
+	key, err := s.openKey(ctx, s.key, s.use)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.work.letter(s.job, a.sender, s.to, key)
+	if err != nil {
+		return nil, newFailure(ctx, a.ref, stageParams, err, nil)
+	}
+	s.letter, s.by = l, a
+	return l, nil
+}
+
+// early builds a mail that waits, if it is small.
+func (s *sending) early(ctx context.Context, a *account) (*letter, error) {
+	if len(s.plan.text)+len(s.plan.html)+size(s.plan.files) > rideMax {
+		return nil, nil
+	}
+	return s.write(ctx, a)
 }
 
 // letter builds the mail. own is the sender of the login.

@@ -38,7 +38,7 @@ func (c *conn) lines(l *letter) []string {
 // for only where it is needed: a server further on may lack it.
 func (c *conn) mailLine(l *letter) string {
 	line := "MAIL FROM:" + c.path(l.from, wireSize(l.raw))
-	if ok, _ := c.sc.Extension("8BITMIME"); ok {
+	if c.eightBit {
 		line += " BODY=8BITMIME"
 	}
 	if l.utf8 {
@@ -101,7 +101,12 @@ const (
 // the failure is nil the server waits for the text, which taken will get. When
 // it is not, the connection is ready for the next mail or broken.
 func (c *conn) offer(ctx context.Context, l *letter) (delivery, *failure) {
-	e := &offering{conn: c, letter: l, whole: c.grouped(l)}
+	e := &offering{conn: c, letter: l, whole: c.grouped(l), sent: c.ahead == l}
+	c.ahead = nil
+	if e.sent {
+		d, f := e.talk(ctx)
+		return d, e.ridden(f)
+	}
 	if e.whole {
 		if f := c.send(ctx, stageMail, c.lines(l)...); f != nil {
 			return delivery{}, e.spent(f)
@@ -262,7 +267,7 @@ func (e *offering) abandon(ctx context.Context, f *failure, left int) *failure {
 // path is the sender for MAIL, with the size of the mail where the server takes
 // it: a server without room then says so before the text (RFC 1870, section 4).
 func (c *conn) path(from string, size int) string {
-	if ok, _ := c.sc.Extension("SIZE"); !ok {
+	if !c.sizes {
 		return "<" + from + ">"
 	}
 	return fmt.Sprintf("<%s> SIZE=%d", from, size)

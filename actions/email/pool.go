@@ -27,8 +27,8 @@ func newPool(vault Vault, d *dialer, refused actions.Refused) *pool {
 }
 
 // get returns a connection of this secret's version.
-func (p *pool) get(ctx context.Context, ref secrets.Ref, use secrets.Use, fresh bool) (*conn, error) {
-	return p.account(ref).get(ctx, ref, use, fresh)
+func (p *pool) get(ctx context.Context, ref secrets.Ref, use secrets.Use, fresh bool, early writer) (*conn, error) {
+	return p.account(ref).get(ctx, ref, use, fresh, early)
 }
 
 // account returns the account of ref and retires that of another version.

@@ -28,6 +28,9 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 	}
 	crashpoint.Point("dot-before")
 	c.out = append(c.out, ".\r\n"...)
+	if c.account != nil {
+		c.account.board(c)
+	}
 	if err := c.flush(); err != nil {
 		return "", c.cut(ctx, stageDot, err)
 	}
