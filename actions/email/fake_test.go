@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,9 +30,16 @@ type fake struct {
 	// do says what happens at a step in place of the usual reply: "hang", "cut",
 	// "rst" (a cut without a goodbye), "flood" (lines without end), "drip" (a byte
 	// a second), "trickle" (a byte each 10 ms), "challenge" (at auth: 334 for
-	// ever), or the reply itself; {auth} in it stands for the AUTH line, {b64},
-	// {hex} and {url} for the password in such a form.
+	// ever), "wait" (until open is closed, and then the usual), or the reply itself;
+	// {auth} in it stands for the AUTH line, {b64}, {hex} and {url} for the password
+	// in such a form. "dot@2" is the step in the server's second mail.
 	do map[string]string
+	// open ends the steps that wait.
+	open chan struct{}
+	// mails counts MAIL commands.
+	mails atomic.Int64
+	// single writes replies byte by byte.
+	single bool
 	// pipelining is offered (RFC 2920). Commands in groups are read either way.
 	pipelining bool
 	// all is the reply to every command, "" for the usual ones.
@@ -62,7 +70,7 @@ func startFake(t testing.TB, do map[string]string, end time.Time, hosts ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), rested: make(chan struct{}, 8), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
+	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), open: make(chan struct{}), rested: make(chan struct{}, 8), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
 	f.wg.Go(f.serve)
 	t.Cleanup(f.close)
 	return f
@@ -150,6 +158,7 @@ type line struct {
 	auth    string
 	greeted int
 	named   int  // recipients
+	nth     int  // of the server's mails
 	asking  bool // it answers every line with a challenge
 }
 
@@ -214,17 +223,20 @@ func (l *line) command(text string) bool {
 		}
 		return l.answer("auth", "235 2.7.0 ok")
 	case "RCPT":
-		if l.named++; l.at(fmt.Sprint("rcpt", l.named)) != "" {
+		if l.named++; l.step(fmt.Sprint("rcpt", l.named)) != "" {
 			return l.answer(fmt.Sprint("rcpt", l.named), "")
 		}
 		return l.answer("rcpt", "250 2.1.5 ok")
 	case "MAIL", "RSET":
+		if verb == "MAIL" {
+			l.nth, l.named = int(l.mails.Add(1)), 0
+		}
 		return l.answer(strings.ToLower(verb), "250 2.1.0 ok")
 	case "DATA":
 		if !l.answer("data", "354 go") {
 			return false
 		}
-		if r := l.at("data"); r != "" && !strings.HasPrefix(r, "354") {
+		if r := l.step("data"); r != "" && r != "wait" && !strings.HasPrefix(r, "354") {
 			return true // refused: the next line is a command
 		}
 		if !l.swallow() || !l.answer("dot", "250 2.0.0 queued as 1") {
@@ -240,6 +252,14 @@ func (l *line) command(text string) bool {
 		return false
 	}
 	return l.answer("other", "500 what")
+}
+
+// step returns what happens at a step of this mail.
+func (l *line) step(name string) string {
+	if what := l.at(fmt.Sprintf("%s@%d", name, l.nth)); what != "" {
+		return what
+	}
+	return l.at(name)
 }
 
 // swallow reads a message up to its dot.
@@ -284,8 +304,14 @@ func (l *line) hang() {
 
 // answer does what the script says at a step, or replies as usual.
 func (l *line) answer(step, usual string) bool {
-	reply := l.at(step)
+	reply := l.step(step)
 	switch reply {
+	case "wait":
+		select {
+		case <-l.open:
+		case <-l.done:
+		}
+		reply = usual
 	case "hang":
 		l.hang()
 		return false
@@ -308,7 +334,14 @@ func (l *line) answer(step, usual string) bool {
 	}
 	reply = strings.NewReplacer("{auth}", l.auth, "{b64}", base64.StdEncoding.EncodeToString([]byte(password)),
 		"{hex}", hex.EncodeToString([]byte(password)), "{url}", url.QueryEscape(password)).Replace(reply)
-	_, err := fmt.Fprintf(l.c, "%s\r\n", reply)
+	piece := len(reply) + 2
+	if l.single {
+		piece = 1
+	}
+	var err error
+	for out := []byte(reply + "\r\n"); err == nil && len(out) > 0; out = out[min(piece, len(out)):] {
+		_, err = l.c.Write(out[:min(piece, len(out))])
+	}
 	return err == nil && !strings.HasPrefix(reply, "421")
 }
 
