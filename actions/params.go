@@ -32,28 +32,43 @@ func decode(raw json.RawMessage, v reflect.Value) error {
 	if !utf8.Valid(raw) {
 		return errors.New("the action is not valid UTF-8")
 	}
+	if !json.Valid(raw) || raw[skipSpace(raw, 0)] != '{' {
+		return decodeInOrder(raw, v)
+	}
+	fields := fieldsOf(v)
+	return eachMember(raw, func(name string, value []byte) error {
+		f, err := fields.next(name)
+		if err != nil {
+			return err
+		}
+		return f.set(value)
+	})
+}
+
+// decodeInOrder fills v from what may not be JSON: the first mistake in it is
+// told, also before the place from where on it is none.
+func decodeInOrder(raw json.RawMessage, v reflect.Value) error {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return errors.New("want a JSON object")
 	}
 	fields := fieldsOf(v)
-	seen := map[string]bool{}
 	for dec.More() {
 		t, err := dec.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
 			return errors.New("not valid JSON")
 		}
-		field, known := fields[name]
-		switch {
-		case !known:
-			return fmt.Errorf("unknown field %s (known fields: %s)", quoteName(name), names(fields))
-		case seen[name]:
-			return fmt.Errorf("field %q stands twice", name)
+		f, err := fields.next(name)
+		if err != nil {
+			return err
 		}
-		seen[name] = true
-		if err := decodeField(dec, field); err != nil {
-			return fmt.Errorf("field %q: %w", name, err)
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return fmt.Errorf("field %q: not valid JSON", name)
+		}
+		if err := f.set(value); err != nil {
+			return err
 		}
 	}
 	if _, err := dec.Token(); err != nil { // the closing brace
@@ -65,41 +80,65 @@ func decode(raw json.RawMessage, v reflect.Value) error {
 	return nil
 }
 
-// decodeField reads the next value into field.
-func decodeField(dec *json.Decoder, field reflect.Value) error {
-	var value json.RawMessage
-	if err := dec.Decode(&value); err != nil {
-		return errors.New("not valid JSON")
+// field is a field of a struct that JSON names.
+type field struct {
+	name string
+	v    reflect.Value
+	seen bool
+}
+
+// set fills the field from its value.
+func (f *field) set(value []byte) error {
+	if s, ok := f.v.Addr().Interface().(*string); ok && value[0] == '"' {
+		text, err := unquote(value)
+		*s = text
+		return err
 	}
 	if string(value) == "null" {
-		return fmt.Errorf("want %s, got null", wanted(field.Type()))
+		return fmt.Errorf("field %q: want %s, got null", f.name, wanted(f.v.Type()))
 	}
 	inner := json.NewDecoder(bytes.NewReader(value))
 	inner.DisallowUnknownFields()
-	if err := inner.Decode(field.Addr().Interface()); err != nil {
+	if err := inner.Decode(f.v.Addr().Interface()); err != nil {
 		// The text of err can hold the value: only the kinds are ours to tell.
-		return fmt.Errorf("want %s, got %s", wanted(field.Type()), jsonKind(value))
+		return fmt.Errorf("field %q: want %s, got %s", f.name, wanted(f.v.Type()), jsonKind(value))
 	}
 	return nil
 }
 
-// fieldsOf maps JSON names to the fields of a struct.
-func fieldsOf(v reflect.Value) map[string]reflect.Value {
-	fields := make(map[string]reflect.Value, v.NumField())
-	for f := range v.Type().Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+// fields are those of a struct that have a JSON name.
+type fields []field
+
+// fieldsOf returns the fields of the struct v.
+func fieldsOf(v reflect.Value) fields {
+	list := make(fields, 0, v.NumField())
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		if name != "" && name != "-" {
-			fields[name] = v.FieldByIndex(f.Index)
+			list = append(list, field{name: name, v: v.Field(i)})
 		}
 	}
-	return fields
+	return list
+}
+
+// next returns the field of this name, once.
+func (l fields) next(name string) (*field, error) {
+	i := slices.IndexFunc(l, func(f field) bool { return f.name == name })
+	switch {
+	case i < 0:
+		return nil, fmt.Errorf("unknown field %s (known fields: %s)", quoteName(name), l.names())
+	case l[i].seen:
+		return nil, fmt.Errorf("field %q stands twice", name)
+	}
+	l[i].seen = true
+	return &l[i], nil
 }
 
 // names lists the fields for an error message.
-func names(fields map[string]reflect.Value) string {
-	list := make([]string, 0, len(fields))
-	for name := range fields {
-		list = append(list, name)
+func (l fields) names() string {
+	list := make([]string, 0, len(l))
+	for _, f := range l {
+		list = append(list, f.name)
 	}
 	slices.Sort(list)
 	return strings.Join(list, ", ")

@@ -3,8 +3,11 @@ package actions
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -119,12 +122,18 @@ func TestOnlyIdsAndKeysNameSecrets(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{}`, `{"to":"x"}`, `{"to":1}`, `{"nest":{}}`, `[`, "{\"to\":\"\xff\"}", `{"to":"a","to":"b"}`} {
+	for _, s := range []string{`{}`, `{"to":"x"}`, `{"to":1}`, `{"nest":{}}`, `[`, "{\"to\":\"\xff\"}", `{"to":"a","to":"b"}`, ` { "to" : "a\\\"\n\/b" , "count":3,"nest":{"a":"}"} } `, `{"t\u006f":"\ud83d\ude00\b"}`, `{"list":["a,b","]"],"to":"\\"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		var strict, loose params
-		if Decode("test", in, &strict) != nil {
+		var strict, loose, slow params
+		err := Decode("test", in, &strict)
+		if utf8.Valid(in) { // both ways of decoding say the same
+			if text, want := fmt.Sprint(err), decodeInOrder(in, reflect.ValueOf(&slow).Elem()); (err == nil) != (want == nil) || want != nil && !strings.HasSuffix(text, want.Error()) {
+				t.Fatalf("%q: got %v, want %v", in, err, want)
+			}
+		}
+		if err != nil {
 			return
 		}
 		if err := json.Unmarshal(in, &loose); err != nil {

@@ -21,7 +21,8 @@ type conn struct {
 	ref     secrets.Ref
 	raw     *budgetConn
 	sc      *smtp.Client
-	hide    []redact.String // what the server knows and may repeat
+	hide    []redact.String          // what the server knows and may repeat
+	clean   func(text string) string // takes it out of words
 	born    time.Time
 	used    time.Time // end of the last use
 	sent    int       // mails

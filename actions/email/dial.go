@@ -87,7 +87,7 @@ func (d *dialer) dial(ctx context.Context, login secrets.SMTP, cache tls.ClientS
 		seen(s.name, nil)
 	}
 	now := time.Now()
-	c := &conn{raw: in.raw, sc: in.sc, hide: hide, ref: login.Ref, born: now, used: now}
+	c := &conn{raw: in.raw, sc: in.sc, hide: hide, clean: redact.Cleaner(hide...), ref: login.Ref, born: now, used: now}
 	c.learn()
 	return c, nil
 }

@@ -153,6 +153,14 @@ func (pl *plan) setFrom(from string) error {
 // after a CR that stands alone before a letter outside ASCII (Go 1.26).
 var lineEnds = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 
+// lines returns a text with CRLF for all line ends.
+func lines(text string) string {
+	if strings.Contains(text, "\r") {
+		return lineEnds.Replace(text)
+	}
+	return strings.ReplaceAll(text, "\n", "\r\n")
+}
+
 // filler puts values in the place of message variables.
 type filler interface {
 	Fill(text string, place actions.Place) (string, error)
@@ -186,7 +194,7 @@ func (pl *plan) fill(p *Params, vars filler) error {
 		}
 		*f.dst = filled
 	}
-	pl.text, pl.html = lineEnds.Replace(pl.text), lineEnds.Replace(pl.html)
+	pl.text, pl.html = lines(pl.text), lines(pl.html)
 	if len(pl.subject) > maxSubject {
 		return fmt.Errorf("field \"subject\": more than %d bytes", maxSubject)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/sealpost/sealpost/secrets/redact"
 )
 
 // played is a line to a server that says what it is given, whatever it hears.
@@ -52,7 +54,7 @@ func playedConn(t *testing.T, a *account, says []byte) (*conn, *played) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &conn{account: a, raw: raw, sc: sc, born: time.Now()}
+	c := &conn{account: a, raw: raw, sc: sc, clean: redact.Cleaner(), born: time.Now()}
 	c.learn()
 	p.heard.Reset()
 	return c, p

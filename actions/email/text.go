@@ -8,7 +8,6 @@ import (
 	"net/textproto"
 
 	"github.com/sealpost/sealpost/crashpoint"
-	"github.com/sealpost/sealpost/secrets/redact"
 )
 
 // chunk is how much of a text is written at once. The last of it goes out with
@@ -48,7 +47,7 @@ func (c *conn) text(ctx context.Context, begin func(context.Context) error, raw 
 		msg = reply.Msg
 	}
 	_, words := splitStatus(msg)
-	return redact.Clean(words, c.hide...), nil
+	return c.clean(words), nil
 }
 
 // body writes a text, all but the last chunk of it to the server. Between its

@@ -3,6 +3,7 @@ package redact
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // What the words of a server may hold besides secrets: recipients and links.
@@ -15,14 +16,31 @@ var (
 // and links, which are personal data or hold tokens. At most MaxText characters
 // are left.
 func Clean(text string, values ...String) string {
-	scrubbed := Scrub(text, values...)
+	forms := formsOf(values)
+	return forms.clean(text)
+}
+
+// Cleaner returns [Clean] for many texts. The spellings of the values are worked out
+// once, at the first text, and live as long as the function does.
+func Cleaner(values ...String) func(text string) string {
+	once := sync.OnceValue(func() *forms { f := formsOf(values); return &f })
+	return func(text string) string { return once().clean(text) }
+}
+
+// clean is Clean for values whose spellings are known.
+func (f *forms) clean(text string) string {
+	scrubbed := f.scrub(text)
 	if n := len([]rune(scrubbed)); n >= MaxText { // the last word may be half an address
 		if i := strings.LastIndexByte(scrubbed, ' '); i > 0 {
 			scrubbed = scrubbed[:i]
 		}
 	}
-	scrubbed = linkPattern.ReplaceAllString(scrubbed, "(link)")
-	scrubbed = addressPattern.ReplaceAllString(scrubbed, "(address)")
+	if strings.Contains(scrubbed, "://") {
+		scrubbed = linkPattern.ReplaceAllString(scrubbed, "(link)")
+	}
+	if strings.Contains(scrubbed, "@") {
+		scrubbed = addressPattern.ReplaceAllString(scrubbed, "(address)")
+	}
 	// Two replacements can have made it longer than it was.
 	return Scrub(scrubbed)
 }

@@ -36,14 +36,19 @@ const maxInput = 64 << 10
 // that no half of a value is left at the end.
 func Scrub(text string, values ...String) string {
 	forms := formsOf(values)
+	return forms.scrub(text)
+}
+
+// scrub is Scrub for values whose spellings are known.
+func (f *forms) scrub(text string) string {
 	text, cut := bounded(text)
-	spans := forms.find(text)
+	spans := f.find(text)
 	if len(spans) == 0 && !cut && plain(text) {
 		return text
 	}
 	text = replace(text, spans)
 	if cut { // what stands at the border may be half a value
-		text = text[:max(0, len(text)-forms.longest)]
+		text = text[:max(0, len(text)-f.longest)]
 	}
 	return tidy(text)
 }
