@@ -20,7 +20,7 @@ import (
 const (
 	idleMax  = 30 * time.Second // some servers close after 30 to 60 s, Postfix after 300 s
 	ageMax   = 10 * time.Minute // so that a change in DNS is followed
-	mailsMax = 100              // per connection; servers limit it to 100 and more (Exim: smtp_accept_max_per_connection)
+	mailsMax = 1000             // per connection; the most that Exim takes (smtp_accept_max_per_connection). A login costs as much as ten mails.
 
 	// refusalMemory is how long a refused login answers for the jobs that were on
 	// their way when it was refused. Then the queue's gate keeps further ones

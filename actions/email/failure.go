@@ -228,6 +228,31 @@ var enhanced = regexp.MustCompile(`(?m)^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)`)
 
 // splitStatus takes the enhanced codes off the lines of a reply.
 func splitStatus(msg string) (status, text string) {
+	if !strings.Contains(msg, "\n") { // the usual one, at a tenth of the cost
+		if word, rest, _ := strings.Cut(msg, " "); isStatus(word) {
+			status, msg = word, rest
+		} else if strings.ContainsAny(word, "\t\f\r") {
+			return splitLines(msg)
+		}
+		return status, strings.Join(strings.Fields(msg), " ")
+	}
+	return splitLines(msg)
+}
+
+// isStatus reports whether word is an enhanced code.
+func isStatus(word string) bool {
+	class, rest, _ := strings.Cut(word, ".")
+	subject, detail, _ := strings.Cut(rest, ".")
+	return (class == "2" || class == "4" || class == "5") && isNumber(subject) && isNumber(detail)
+}
+
+// isNumber reports whether s has one to three digits.
+func isNumber(s string) bool {
+	return len(s) >= 1 && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
+}
+
+// splitLines is splitStatus for a reply of several lines.
+func splitLines(msg string) (status, text string) {
 	if m := enhanced.FindStringSubmatch(msg); m != nil {
 		status = m[1]
 	}

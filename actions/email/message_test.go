@@ -131,12 +131,23 @@ func (p *parsed) body(t testing.TB, h textproto.MIMEHeader, r io.Reader) {
 		p.Files = append(p.Files, file{params["filename"], contentType, content})
 		return
 	}
-	if encoding != "quoted-printable" {
+	switch encoding {
+	case "quoted-printable":
+		r = quotedprintable.NewReader(r)
+	case "7bit":
+	default:
 		t.Fatalf("encoding %q", encoding)
 	}
-	text, err := io.ReadAll(quotedprintable.NewReader(r))
+	text, err := io.ReadAll(r)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if encoding == "7bit" {
+		for line := range strings.SplitSeq(string(text), "\r\n") {
+			if len(line) > 78 || strings.ContainsFunc(line, func(r rune) bool { return r > '~' || r < ' ' && r != '\t' }) {
+				t.Fatalf("a line as it stands: %q", line)
+			}
+		}
 	}
 	if kind == "text/html" {
 		p.HTML = string(text)
@@ -366,4 +377,16 @@ func unfold(s string) string { return strings.Join(strings.Fields(s), " ") }
 func crlf(s string) string {
 	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	return strings.ReplaceAll(s, "\n", "\r\n")
+}
+
+func TestOnlyPlainTextGoesOutUnencoded(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "two\r\nlines": true, "a\ttab": true, ".": true, strings.Repeat("x", 78): true, strings.Repeat("x\r\n", 100): true,
+		strings.Repeat("x", 79): false, "a blank \r\nat the end": false, "a tab\t": false, "From here\r\n": false, "x\r\nFrom here": false,
+		"ü": false, "\x7f": false, "\x01": false, "a\rb": false, "a\nb": false, "\x80": false,
+	} {
+		if got := passes(text); got != want {
+			t.Errorf("%q passes: %t", text, got)
+		}
+	}
 }

@@ -130,8 +130,11 @@ func (d *delivery) parts(sent bool) []queue.Part {
 // concluded turns what became of the recipients, in this attempt and before,
 // into the outcome of the job.
 func (w *work) concluded(ref secrets.Ref, earlier []queue.Part, d *delivery) (queue.Reply, error) {
-	ended := d.parts(len(d.taken) > 0)
 	all := w.plan.recipients()
+	if len(d.taken) == len(all) { // in this attempt, so there are no earlier parts
+		return accepted(ref, d.text), nil
+	}
+	ended := d.parts(len(d.taken) > 0)
 	have, refused := tally(all, slices.Concat(ended, earlier))
 	var reply queue.Reply
 	var err error

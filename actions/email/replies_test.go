@@ -208,3 +208,16 @@ func TestEnhancedCodesAreTakenOffEveryLine(t *testing.T) {
 		}
 	}
 }
+
+// FuzzStatus compares the quick way for one line with the pattern.
+func FuzzStatus(f *testing.F) {
+	for _, s := range []string{"2.0.0 Ok: queued as 4WX", "5.7.8", "4.7.651  x", "3.1.1 x", "2.0.0\tx", "2.0.0 \r", "2..0 x", "2.0.0.0 x", " 2.0.0 x", "2.1234.0 x", "2.٠.0 x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, msg string) {
+		status, text := splitStatus(msg)
+		if s, want := splitLines(msg); s != status || want != text {
+			t.Errorf("%q: got %q %q, want %q %q", msg, status, text, s, want)
+		}
+	})
+}
