@@ -38,8 +38,9 @@ type client struct {
 	api       *awssqs.Client
 	transport *http.Transport
 	queueURL  string
-	secure    bool            // https
-	scrub     []redact.String // what no text may show
+	secure    bool                     // https
+	scrub     []redact.String          // what no text may show
+	clean     func(text string) string // takes it out
 }
 
 // newClient returns a client that makes one try for each call, through the
@@ -54,6 +55,7 @@ func newClient(s secrets.SQS, guard *netguard.Guard) (*client, error) {
 		queueURL: s.QueueURL, secure: endpoint == "" || endpoint[:5] == "https",
 		scrub: []redact.String{s.AccessKeyID, s.SecretAccessKey, s.SessionToken},
 	}
+	c.clean = redact.Scrubber(c.scrub...)
 	c.transport = &http.Transport{
 		DialContext: dialer(guard, c.secure), TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: tlsHandshake, MaxIdleConnsPerHost: maxFlights, IdleConnTimeout: keepIdle,
@@ -189,7 +191,7 @@ func (c *client) sortOut(out *awssqs.SendMessageBatchOutput, batch []*entry) []r
 		if i := place(ok.Id, len(batch)); i >= 0 && results[i].failed != nil {
 			sum := md5.Sum([]byte(batch[i].body))
 			results[i] = result{
-				id:      redact.Scrub(aws.ToString(ok.MessageId), c.scrub...),
+				id:      c.clean(aws.ToString(ok.MessageId)),
 				changed: ok.MD5OfMessageBody != nil && *ok.MD5OfMessageBody != hex.EncodeToString(sum[:]),
 			}
 		}

@@ -23,8 +23,18 @@ func Clean(text string, values ...String) string {
 // Cleaner returns [Clean] for many texts. The spellings of the values are worked out
 // once, at the first text, and live as long as the function does.
 func Cleaner(values ...String) func(text string) string {
-	once := sync.OnceValue(func() *forms { f := formsOf(values); return &f })
+	once := spellings(values)
 	return func(text string) string { return once().clean(text) }
+}
+
+// Scrubber returns [Scrub] for many texts, as [Cleaner] does Clean.
+func Scrubber(values ...String) func(text string) string {
+	once := spellings(values)
+	return func(text string) string { return once().scrub(text) }
+}
+
+func spellings(values []String) func() *forms {
+	return sync.OnceValue(func() *forms { f := formsOf(values); return &f })
 }
 
 // clean is Clean for values whose spellings are known.

@@ -29,13 +29,16 @@ func TestCleanTakesOutValuesAddressesAndLinks(t *testing.T) {
 
 func TestACleanerIsCleanForManyTexts(t *testing.T) {
 	values := []String{New("canary-Passw0rd!"), New("robot@sender.test")}
-	clean := Cleaner(values...)
+	clean, scrub := Cleaner(values...), Scrubber(values...)
 	for _, text := range []string{
 		"", "2.0.0 Ok: queued as 4WX", "you sent canary-Passw0rd!", "Y2FuYXJ5LVBhc3N3MHJkIQ==", "no b@receiver.test", "see https://x.test/a?token=1 and http://y.test",
 		"b@receiver.test@c", "@", "://", "\x00\xff", strings.Repeat("word ", 100), strings.Repeat("a@b ", 100),
 	} {
 		if got, want := clean(text), Clean(text, values...); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+		if got, want := scrub(text), Scrub(text, values...); got != want {
+			t.Errorf("%q scrubbed: got %q, want %q", text, got, want)
 		}
 	}
 }
