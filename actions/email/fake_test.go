@@ -36,6 +36,8 @@ type fake struct {
 	do map[string]string
 	// open ends the steps that wait.
 	open chan struct{}
+	// stuck gets one when a step began that only the client's time ends.
+	stuck chan struct{}
 	// mails counts MAIL commands.
 	mails atomic.Int64
 	// single writes replies byte by byte.
@@ -70,7 +72,7 @@ func startFake(t testing.TB, do map[string]string, end time.Time, hosts ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), open: make(chan struct{}), rested: make(chan struct{}, 8), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
+	f := &fake{ln: ln, ca: ca, do: do, done: make(chan struct{}), open: make(chan struct{}), stuck: make(chan struct{}, 1), rested: make(chan struct{}, 8), tls: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10}}
 	f.wg.Go(f.serve)
 	t.Cleanup(f.close)
 	return f
@@ -305,6 +307,12 @@ func (l *line) hang() {
 // answer does what the script says at a step, or replies as usual.
 func (l *line) answer(step, usual string) bool {
 	reply := l.step(step)
+	if reply == "hang" || reply == "drip" || reply == "trickle" {
+		select {
+		case l.stuck <- struct{}{}:
+		default:
+		}
+	}
 	switch reply {
 	case "wait":
 		select {
