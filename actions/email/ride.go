@@ -3,6 +3,8 @@ package email
 import (
 	"slices"
 	"time"
+
+	"github.com/sealpost/sealpost/queue"
 )
 
 // A mail that waits for a connection can ride: who is about to send the last of a
@@ -37,7 +39,7 @@ func (a *account) board(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if len(a.line) == 0 || a.retired || c.sent+1 >= mailsMax || now.Sub(c.born) >= ageMax || now.Before(a.solo) {
+	if len(a.line) == 0 || a.retired || c.sent+1 >= a.mails() || now.Sub(c.born) >= ageMax || now.Before(a.solo) {
 		return
 	}
 	w := a.line[0]
@@ -91,7 +93,8 @@ func (e *offering) ridden(f *failure) *failure {
 	e.account.solo = time.Now().Add(ridePause)
 	e.account.mu.Unlock()
 	ended := f.answer.Status == statusTimeout || f.answer.Status == statusCancelled
-	if code := f.answer.Code; !ended && (code < 400 || code > 599) {
+	lesson := f.verdict.Lesson == queue.SessionLimit // such a line says how many mails it takes
+	if code := f.answer.Code; !ended && !lesson && (code < 400 || code > 599) {
 		f.stale = true
 	}
 	return f
