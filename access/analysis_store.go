@@ -167,29 +167,43 @@ func (d *Directory) VerifyToken(ctx context.Context, token redact.String) (Analy
 		return Analysis{}, ErrNoAnalysisToken
 	}
 	var candidates []*analysisBody
-	_, err := d.view(ctx, func() {
-		for _, b := range d.byHint[hint] {
-			candidates = append(candidates, b)
-		}
-	})
-	if err != nil {
+	if _, err := d.view(ctx, func() { candidates = d.hinted(hint) }); err != nil {
 		return Analysis{}, err
 	}
-	var found *analysisBody
-	for _, b := range candidates {
-		if d.keyring.VerifyMAC(b.TokenMAC, tokenPurpose, b.ID, text) {
-			found = b
-		}
-	}
-	if len(candidates) == 0 {
-		d.keyring.VerifyMAC(make([]byte, macSize), tokenPurpose, newRecordID(), text)
-	}
+	found := d.match(candidates, text)
 	if found == nil {
 		return Analysis{}, ErrNoAnalysisToken
 	}
 	a := found.shown()
 	a.Tags = slices.Clone(a.Tags)
 	return a, nil
+}
+
+// hinted returns the analyses whose token begins so.
+func (d *Directory) hinted(hint string) []*analysisBody {
+	list := d.byHint[hint]
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]*analysisBody, 0, len(list))
+	for _, b := range list {
+		out = append(out, b)
+	}
+	return out
+}
+
+// match returns the candidate whose token this is, nil if it is none's. It takes
+// as long without candidates as with one.
+func (d *Directory) match(candidates []*analysisBody, token string) (found *analysisBody) {
+	for _, b := range candidates {
+		if d.keyring.VerifyMAC(b.TokenMAC, tokenPurpose, b.ID, token) {
+			found = b
+		}
+	}
+	if len(candidates) == 0 {
+		d.keyring.VerifyMAC(make([]byte, macSize), tokenPurpose, newRecordID(), token)
+	}
+	return found
 }
 
 // MarkRun notes that the analysis was started at a time. It is no change of the

@@ -53,20 +53,28 @@ func (d *Directory) Resolve(ctx context.Context, id string) (Resolution, error) 
 // those that were denied, is written first; nothing is opened if that fails.
 // The Resolution is that of Resolve. Errors: ErrAnalysisNotFound, ErrInactive.
 func (d *Directory) Environment(ctx context.Context, id string, use secrets.Use) ([]Entry, Resolution, error) {
-	r, err := d.resolve(ctx, id)
+	env, r, err := d.environment(ctx, id, use)
 	if err != nil {
 		return nil, Resolution{}, err
 	}
+	return env, r.shown, nil
+}
+
+func (d *Directory) environment(ctx context.Context, id string, use secrets.Use) ([]Entry, *resolved, error) {
+	r, err := d.resolve(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
 	if !r.body.Active {
-		return nil, Resolution{}, fmt.Errorf("%w: %s", ErrInactive, id)
+		return nil, nil, fmt.Errorf("%w: %s", ErrInactive, id)
 	}
 	values, err := d.catalog.OpenAll(ctx, r.sealed, r.entry(use))
 	if err != nil {
-		return nil, Resolution{}, fmt.Errorf("open environment of analysis %s: %w", id, err)
+		return nil, nil, fmt.Errorf("open environment of analysis %s: %w", id, err)
 	}
 	_, own, err := r.body.open(d.keyring)
 	if err != nil {
-		return nil, Resolution{}, fmt.Errorf("open environment of analysis %s: %w", id, err)
+		return nil, nil, fmt.Errorf("open environment of analysis %s: %w", id, err)
 	}
 	env := make([]Entry, 0, len(r.visible)+len(own))
 	for i, g := range r.visible {
@@ -76,7 +84,7 @@ func (d *Directory) Environment(ctx context.Context, id string, use secrets.Use)
 		env = append(env, Entry{Key: v.Key, Value: v.Value, Origin: Origin{Own: true}})
 	}
 	slices.SortFunc(env, func(a, b Entry) int { return cmp.Compare(a.Key, b.Key) })
-	return env, r.shown, nil
+	return env, r, nil
 }
 
 // Granted returns the secrets that the analysis may do the action on, by key.

@@ -13,7 +13,7 @@ import (
 )
 
 // resolved is a resolution with what it takes to open it: nothing in clear. It
-// never changes.
+// never changes, but for written.
 type resolved struct {
 	body    *analysisBody
 	visible []Grant          // granted, by key, without what a variable overrides
@@ -21,6 +21,9 @@ type resolved struct {
 	shown   Resolution
 	granted []string // names for the audit entry
 	denied  []string
+
+	own     secrets.PreparedEntry // of the audit, when the analysis itself asks
+	written map[string][]byte     // the environment by form, sealed; under the lock of the memo
 }
 
 // resolve finds what the analysis may see, as it is after the call began.
@@ -106,6 +109,7 @@ func newResolved(body *analysisBody, own []Variable, granted, denied []Grant) *r
 	}
 	r.shown.Tag = hex.EncodeToString(sum.Sum(nil)[:16])
 	r.granted, r.denied = secrets.Names(r.sealed), secrets.Names(sealedOf(denied))
+	r.own = r.entry(ownUse(body.ID)).Prepare()
 	return r
 }
 
@@ -125,9 +129,12 @@ func sealedOf(grants []Grant) []secrets.Sealed {
 	return out
 }
 
-// maxMemo bounds the grants that resolutions keep in memory, at some 500 bytes
-// each 50 MB. Over it they are made anew.
-const maxMemo = 100_000
+// maxMemo bounds the grants that resolutions keep in memory, at some memoUnit
+// bytes each 50 MB. Over it they are made anew.
+const (
+	maxMemo  = 100_000
+	memoUnit = 500 // bytes
+)
 
 // memo keeps the resolutions of one revision of the store. The zero memo is
 // empty and ready.

@@ -39,3 +39,11 @@ func (c *Catalog) OpenNoted(list []Sealed) ([]redact.String, error) {
 	}
 	return out, nil
 }
+
+// CountOpened tells the observer that the values were opened once more, for who
+// keeps them sealed together.
+func (c *Catalog) CountOpened(list []Sealed) {
+	for _, s := range list {
+		c.store.opts.Observer(s.Type, resultOf(nil))
+	}
+}

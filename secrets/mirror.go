@@ -68,6 +68,18 @@ func (m *Mirror) Last(f func()) {
 	f()
 }
 
+// Recall calls f with the copy as it is and the revision that it is of, or is
+// newer than. It is false, without a call, if there is no copy. Whoever uses
+// what f saw has to see that revision again afterwards.
+func (m *Mirror) Recall(f func(rev string)) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.known {
+		f(m.rev)
+	}
+	return m.known
+}
+
 // look calls f if the copy is of this revision.
 func (m *Mirror) look(rev string, f func()) bool {
 	m.mu.RLock()

@@ -34,9 +34,11 @@ type Revision struct {
 
 // trip is one read of the revision for all who joined it.
 type trip struct {
-	entries []AuditEntry
-	over    chan struct{} // closed when rev and err are set
+	entries []tripEntry
+	bound   bool          // some of the entries are bound to a revision
+	over    chan struct{} // closed when the rest is set
 	rev     string
+	revs    []string // of each entry, if some are bound
 	err     error
 }
 
@@ -53,9 +55,13 @@ func (r *Revision) Close() { r.done.Wait() }
 
 // record writes an audit entry and returns the revision. If the error is nil,
 // the entry is in Redis.
-func (r *Revision) record(ctx context.Context, e AuditEntry) (string, error) { return r.join(ctx, &e) }
+func (r *Revision) record(ctx context.Context, e AuditEntry) (string, error) {
+	return r.join(ctx, &tripEntry{fields: e.Fields()})
+}
 
-func (r *Revision) join(ctx context.Context, e *AuditEntry) (string, error) {
+// join goes on the next trip, with an entry or without, and returns the revision
+// at which the entry was written, or left out.
+func (r *Revision) join(ctx context.Context, e *tripEntry) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", fmt.Errorf("read revision: %w", err)
 	}
@@ -68,12 +74,17 @@ func (r *Revision) join(ctx context.Context, e *AuditEntry) (string, error) {
 		// to be the first must not end it.
 		r.done.Go(func() { r.fly(context.WithoutCancel(ctx), t) })
 	}
+	seat := len(t.entries)
 	if e != nil {
 		t.entries = append(t.entries, *e)
+		t.bound = t.bound || e.bound
 	}
 	r.mu.Unlock()
 	select {
 	case <-t.over:
+		if e != nil && t.revs != nil {
+			return t.revs[seat], t.err
+		}
 		return t.rev, t.err
 	case <-ctx.Done():
 		return "", fmt.Errorf("read revision: %w", ctx.Err())
@@ -89,14 +100,20 @@ func (r *Revision) fly(ctx context.Context, t *trip) {
 	r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, tripTimeout)
 	defer cancel()
-	t.rev, t.err = r.exchange(ctx, t.entries)
+	if t.bound {
+		if t.revs, t.err = r.noteBound(ctx, t.entries); t.err == nil {
+			t.rev = t.revs[len(t.revs)-1]
+		}
+	} else {
+		t.rev, t.err = r.exchange(ctx, t.entries)
+	}
 	close(t.over)
 }
 
-func (r *Revision) exchange(ctx context.Context, entries []AuditEntry) (string, error) {
+func (r *Revision) exchange(ctx context.Context, entries []tripEntry) (string, error) {
 	pipe := r.rdb.Pipeline()
 	for _, e := range entries {
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: r.keys.audit(), MaxLen: AuditMax, Approx: true, Values: e.Fields()})
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: r.keys.audit(), MaxLen: AuditMax, Approx: true, Values: e.fields})
 	}
 	rev := pipe.Get(ctx, r.keys.rev()) // last: what it says is true after the entries are written
 	cmds, err := pipe.Exec(ctx)

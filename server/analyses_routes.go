@@ -7,7 +7,7 @@ import "net/http"
 func analysisRoutes() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	return []route{
-		{get, "/environment", isAnalysis, noBody, longPoll, (*API).ownEnvironment},
+		{get, ownPath, isAnalysis, noBody, longPoll, (*API).ownEnvironment},
 		{get, eventsPath, adminOrAnalysis, noBody, streamTime, (*API).events},
 
 		{get, "/analysis", canWatch, noBody, quick, (*API).listAnalyses},

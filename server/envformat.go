@@ -1,14 +1,10 @@
 package server
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
-
-	"github.com/sealpost/sealpost/access"
 )
 
 // responder is a result that writes its own answer, without the envelope.
@@ -33,32 +29,6 @@ func (p plainAnswer) respond(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.WriteHeader(p.status)
 	_, _ = w.Write(p.body) // the client has gone: nobody to tell
-}
-
-// answer is the environment in the format that was asked for.
-func (q envQuery) answer(env []access.Entry, res access.Resolution) (any, error) {
-	p := plainAnswer{status: http.StatusOK, etag: q.etag(res), media: "text/plain; charset=utf-8"}
-	views := reveal(env)
-	switch q.format {
-	case "dotenv":
-		p.body = []byte(dotenv(views))
-		return p, nil
-	case "shell":
-		p.body = []byte(shell(views))
-		return p, nil
-	}
-	var body any = views
-	if q.format == "" {
-		body = success{Status: true, Result: views}
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil {
-		return nil, fmt.Errorf("encode environment: %w", err)
-	}
-	p.media, p.body = "application/json; charset=utf-8", buf.Bytes()
-	return p, nil
 }
 
 // variableName is what a POSIX shell takes as the name of a variable. Other

@@ -113,8 +113,11 @@ func parseEnvQuery(r *http.Request) (envQuery, error) {
 
 // etag is the entity tag of an environment in the query's format. It is made of
 // ids and versions, so it tells nothing of values.
-func (q envQuery) etag(res access.Resolution) string {
-	return fmt.Sprintf("%q", strings.TrimSuffix(res.Tag+"-"+q.format, "-"))
+func (q envQuery) etag(tag string) string {
+	if q.format == "" {
+		return `"` + tag + `"`
+	}
+	return `"` + tag + "-" + q.format + `"`
 }
 
 func (q envQuery) knows(etag string) bool {
@@ -152,11 +155,11 @@ func (a *API) environment(r *http.Request, who access.Principal, id string) (any
 			return nil, access.ErrUnauthorized
 		}
 	}
-	env, res, err := vault.Directory.Environment(r.Context(), id, secrets.Use{Actor: actor(who), Why: "environment"})
+	answer, err := vault.Directory.Written(r.Context(), id, secrets.Use{Actor: actor(who), Why: "environment"}, q.form())
 	if err != nil {
 		return nil, err
 	}
-	return q.answer(env, res)
+	return q.answer(answer), nil
 }
 
 // Pauses between two looks at whether an environment has changed. All waiting
@@ -178,7 +181,7 @@ func (a *API) awaitChange(r *http.Request, dir *access.Directory, id string, q e
 		if !res.Analysis.Active {
 			return "", false, fmt.Errorf("%w: %s", access.ErrInactive, id)
 		}
-		if etag = q.etag(res); !q.knows(etag) {
+		if etag = q.etag(res.Tag); !q.knows(etag) {
 			return etag, false, nil
 		}
 		if !time.Now().Add(pause).Before(deadline) {

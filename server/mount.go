@@ -136,6 +136,11 @@ func (a *API) answer(row route, r *http.Request) (result any, err error) {
 			err = &panicked{kind: typeName(v), stack: string(debug.Stack())}
 		}
 	}()
+	if row.pattern == ownPath {
+		if known, ok, err := a.knownEnvironment(r); ok || err != nil {
+			return known, err
+		}
+	}
 	who, err := a.authenticate(r)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,66 @@
+package secrets
+
+import (
+	"context"
+	_ "embed" // the script
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed scripts/note.lua
+var noteLua string
+
+var noteScript = redis.NewScript(noteLua)
+
+// noteBatch is how many entries one call of the script writes, so that it holds
+// up Redis for less than a millisecond.
+const noteBatch = 128
+
+// PreparedEntry is an audit entry as Redis gets it, for who writes the same one
+// again and again.
+type PreparedEntry struct{ fields []any }
+
+// Prepare makes the entry ready to be written.
+func (e AuditEntry) Prepare() PreparedEntry { return PreparedEntry{e.Fields()} }
+
+// NoteAt writes the entry if the store is at the revision rev, after the call
+// began, and returns the revision that it is at. If that is rev, the entry is in
+// Redis and what was read at rev is current; if not, nothing was written.
+func (r *Revision) NoteAt(ctx context.Context, rev string, e PreparedEntry) (string, error) {
+	return r.join(ctx, &tripEntry{fields: e.fields, bound: true, rev: rev})
+}
+
+// tripEntry is an audit entry on a trip.
+type tripEntry struct {
+	fields []any
+	bound  bool   // it is written at the revision rev only
+	rev    string // see bound
+}
+
+// noteBound writes entries of which some are bound, and sets the revision that
+// each was written at, or left out at.
+func (r *Revision) noteBound(ctx context.Context, entries []tripEntry) ([]string, error) {
+	revs := make([]string, len(entries))
+	keys := []string{r.keys.rev(), r.keys.audit()}
+	for from := 0; from < len(entries); from += noteBatch {
+		some := entries[from:min(from+noteBatch, len(entries))]
+		args := make([]any, 0, 1+len(some)*(3+len(some[0].fields)))
+		args = append(args, AuditMax)
+		for _, e := range some {
+			bound := "0"
+			if e.bound {
+				bound = "1"
+			}
+			args = append(append(args, bound, e.rev, len(e.fields)), e.fields...)
+		}
+		rev, err := noteScript.Run(ctx, r.rdb, keys, args...).Text()
+		if err != nil {
+			return nil, fmt.Errorf("write audit entries: %w", err)
+		}
+		for i := range some {
+			revs[from+i] = rev
+		}
+	}
+	return revs, nil
+}
