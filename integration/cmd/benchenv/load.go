@@ -24,39 +24,66 @@ const warmUp = 500 * time.Millisecond
 type entrant struct {
 	name    string
 	process *peers.Process
+	redis   *peers.Process
 	url     string
 	status  int // that every answer must have
 	header  map[string]string
 }
 
-// row is what was measured of an entrant.
+// row is what was measured of an entrant. Times for one request are processor
+// times.
 type row struct {
-	name      string
-	perSecond float64
-	p50, p99  time.Duration
-	server    time.Duration // processor time for one request
-	redis     time.Duration // processor time of Redis for one request
+	Name      string        `json:"name"`
+	PerSecond float64       `json:"requests_per_second"`
+	P50       time.Duration `json:"p50_ns"`
+	P99       time.Duration `json:"p99_ns"`
+	Server    time.Duration `json:"server_ns"`
+	Redis     time.Duration `json:"redis_ns"`
 }
 
-// measure runs all rounds and returns the medians, the bare handler first.
-func measure(ctx context.Context, w *world, s settings) ([]row, error) {
-	entrants := []entrant{
-		{"bare handler, one GET", w.bare, w.bareURL, http.StatusOK, nil},
-		{"environment", w.server.Process, w.api, http.StatusOK, map[string]string{"token": w.token}},
-		{"environment, not changed", w.server.Process, w.api, http.StatusNotModified, map[string]string{"token": w.token, "If-None-Match": w.etag}},
+// The places of the entrants that ratios are made of.
+const (
+	ofBare = iota
+	ofGet
+	ofEnvironment
+	ofSame
+	ofLarge
+)
+
+// entrants are all who take part, at the places above.
+func (w *world) entrants() []entrant {
+	redis, server := w.small.redis.Process(), w.small.server
+	asks := map[string]string{"token": w.small.token}
+	all := []entrant{
+		{"bare net/http, answer in memory", w.bare, redis, w.bareURL + memoryPath, http.StatusOK, nil},
+		{"bare net/http, one GET of Redis", w.bare, redis, w.bareURL + environmentPath, http.StatusOK, nil},
+		{"environment", server.Process, redis, server.API + environmentPath, http.StatusOK, asks},
+		{"environment, not changed", server.Process, redis, server.API + environmentPath, http.StatusNotModified,
+			map[string]string{"token": w.small.token, "If-None-Match": w.small.etag}},
 	}
+	if w.large != nil {
+		server := w.large.server
+		all = append(all, entrant{"environment, large store", server.Process, w.large.redis.Process(),
+			server.API + environmentPath, http.StatusOK, map[string]string{"token": w.large.token}})
+	}
+	return all
+}
+
+// measure runs all rounds and returns the medians.
+func measure(ctx context.Context, w *world, s settings) ([]row, error) {
+	entrants := w.entrants()
 	rounds := make([][]row, len(entrants))
 	for round := range s.rounds {
 		for i, e := range entrants {
-			if _, err := e.load(ctx, w, s.connections, min(warmUp, s.turn)); err != nil {
+			if _, err := e.load(ctx, s.connections, min(warmUp, s.turn)); err != nil {
 				return nil, fmt.Errorf("%s: %w", e.name, err)
 			}
-			got, err := e.load(ctx, w, s.connections, s.turn)
+			got, err := e.load(ctx, s.connections, s.turn)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", e.name, err)
 			}
 			rounds[i] = append(rounds[i], got)
-			fmt.Fprintf(os.Stderr, "round %d: %-26s %7.0f/s, p99 %v\n", round+1, e.name, got.perSecond, got.p99.Round(10*time.Microsecond))
+			fmt.Fprintf(os.Stderr, "round %d: %-32s %7.0f/s, p99 %v\n", round+1, e.name, got.PerSecond, got.P99.Round(10*time.Microsecond))
 		}
 	}
 	rows := make([]row, len(entrants))
@@ -67,12 +94,12 @@ func measure(ctx context.Context, w *world, s settings) ([]row, error) {
 }
 
 // load puts an entrant under load from so many connections for the time.
-func (e entrant) load(ctx context.Context, w *world, connections int, turn time.Duration) (row, error) {
+func (e entrant) load(ctx context.Context, connections int, turn time.Duration) (row, error) {
 	server, err := e.process.CPU()
 	if err != nil {
 		return row{}, err
 	}
-	redis, err := w.redis.Process().CPU()
+	redis, err := e.redis.CPU()
 	if err != nil {
 		return row{}, err
 	}
@@ -96,14 +123,14 @@ func (e entrant) load(ctx context.Context, w *world, connections int, turn time.
 	if err != nil {
 		return row{}, err
 	}
-	redis2, err := w.redis.Process().CPU()
+	redis2, err := e.redis.CPU()
 	if err != nil {
 		return row{}, err
 	}
 	n := len(all)
 	return row{
-		name: e.name, perSecond: float64(n) / elapsed.Seconds(), p50: all[n/2], p99: all[n*99/100],
-		server: (server2 - server) / time.Duration(n), redis: (redis2 - redis) / time.Duration(n),
+		Name: e.name, PerSecond: float64(n) / elapsed.Seconds(), P50: all[n/2], P99: all[n*99/100],
+		Server: (server2 - server) / time.Duration(n), Redis: (redis2 - redis) / time.Duration(n),
 	}, nil
 }
 
@@ -116,7 +143,7 @@ func (e entrant) client(ctx context.Context, until time.Time) ([]time.Duration, 
 		return nil, fmt.Errorf("parse the address: %w", err)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "GET /environment HTTP/1.1\r\nHost: %s\r\n", u.Host)
+	fmt.Fprintf(&text, "GET %s HTTP/1.1\r\nHost: %s\r\n", u.Path, u.Host)
 	for name, value := range e.header {
 		fmt.Fprintf(&text, "%s: %s\r\n", name, value)
 	}
@@ -164,11 +191,11 @@ func (e entrant) read(answers *bufio.Reader) error {
 // median takes the median of each figure by itself.
 func median(rows []row) row {
 	out := rows[0]
-	slices.SortFunc(rows, func(a, b row) int { return int(a.perSecond - b.perSecond) })
-	out.perSecond = rows[len(rows)/2].perSecond
+	slices.SortFunc(rows, func(a, b row) int { return int(a.PerSecond - b.PerSecond) })
+	out.PerSecond = rows[len(rows)/2].PerSecond
 	for _, of := range []func(*row) *time.Duration{
-		func(r *row) *time.Duration { return &r.p50 }, func(r *row) *time.Duration { return &r.p99 },
-		func(r *row) *time.Duration { return &r.server }, func(r *row) *time.Duration { return &r.redis },
+		func(r *row) *time.Duration { return &r.P50 }, func(r *row) *time.Duration { return &r.P99 },
+		func(r *row) *time.Duration { return &r.Server }, func(r *row) *time.Duration { return &r.Redis },
 	} {
 		var all []time.Duration
 		for _, r := range rows {

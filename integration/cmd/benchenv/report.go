@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
@@ -13,18 +14,63 @@ func markdown(s settings, w *world, rows []row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The environment of an analysis, beside a bare handler\n\nMade by `make bench` on %s: %d cores of %s, %s.\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), cpuModel(), runtime.Version())
-	fmt.Fprintf(&b, "`GET /environment` of %d keys, %d of them secrets behind %d policies (%d bytes), among %d more secrets and %d more\n",
-		granted+variables, granted, policies, w.bytes, s.secrets, (s.secrets+9)/10)
-	fmt.Fprintf(&b, "policies; %d connections with one request each at a time. Server, Redis (append-only file, flushed each\n", s.connections)
-	fmt.Fprintf(&b, "second) and load generator share the machine. Medians of %d round(s) of %v in which the peers took turns.\n\n", s.rounds, s.turn)
+	fmt.Fprintf(&b, "`GET /environment` of %d keys, %d of them secrets behind %d policies (%d bytes); the large store has %d more\n",
+		granted+variables, granted, policies, w.bytes, s.secrets)
+	fmt.Fprintf(&b, "secrets and %d more policies. %d connections with one request each at a time. Server, Redis (append-only\n", (s.secrets+9)/10, s.connections)
+	fmt.Fprintf(&b, "file, flushed each second) and load generator share the machine. Medians of %d round(s) of %v in which the\npeers took turns.\n\n", s.rounds, s.turn)
 	b.WriteString("| peer | requests /s | p50 ms | p99 ms | server µs a request | Redis µs a request |\n|---|--:|--:|--:|--:|--:|\n")
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %.0f | %.2f | %.2f | %.0f | %.0f |\n", r.name, r.perSecond, ms(r.p50), ms(r.p99), us(r.server), us(r.redis))
+		fmt.Fprintf(&b, "| %s | %.0f | %.2f | %.2f | %.0f | %.0f |\n", r.Name, r.PerSecond, ms(r.P50), ms(r.P99), us(r.Server), us(r.Redis))
 	}
-	fmt.Fprintf(&b, "\nRequests of the environment over those of the bare handler: %.2f.\n", rows[1].perSecond/rows[0].perSecond)
-	return b.String() + "\nThe bare handler does one GET of Redis and writes the same bytes. The environment checks the token, reads\n" +
-		"from Redis whether anything has changed, opens each value anew, and has its audit entry in Redis before\n" +
-		"it answers. \"Not changed\" is the answer 304 to a client that has the environment.\n"
+	b.WriteString("\n| requests of | over those of | ratio |\n|---|---|--:|\n")
+	for _, r := range ratios(rows) {
+		fmt.Fprintf(&b, "| %s | %s | %.2f |\n", r.Of, r.Over, r.Ratio)
+	}
+	return b.String() + "\nThe bare handlers write the same bytes. The environment checks the token, reads from Redis whether anything\n" +
+		"has changed, opens what it keeps sealed, and has its audit entry in Redis before it answers. \"Not changed\" is\n" +
+		"the answer 304 to a client that has the environment.\n"
+}
+
+// ratio compares two entrants.
+type ratio struct {
+	Of    string  `json:"of"`
+	Over  string  `json:"over"`
+	Ratio float64 `json:"ratio"`
+}
+
+// ratios are those that are judged.
+func ratios(rows []row) []ratio {
+	pairs := [][2]int{{ofEnvironment, ofBare}, {ofEnvironment, ofGet}, {ofSame, ofGet}}
+	if len(rows) > ofLarge {
+		pairs = append(pairs, [2]int{ofLarge, ofEnvironment})
+	}
+	var out []ratio
+	for _, p := range pairs {
+		of, over := rows[p[0]], rows[p[1]]
+		out = append(out, ratio{of.Name, over.Name, of.PerSecond / over.PerSecond})
+	}
+	return out
+}
+
+// data is the report as programs read it.
+func (s settings) data(w *world, rows []row) ([]byte, error) {
+	text, err := json.MarshalIndent(struct {
+		Date        string  `json:"date"`
+		CPU         string  `json:"cpu"`
+		Cores       int     `json:"cores"`
+		Go          string  `json:"go"`
+		Connections int     `json:"connections"`
+		Bytes       int     `json:"answer_bytes"`
+		Others      int     `json:"large_store_secrets"`
+		Rounds      int     `json:"rounds"`
+		Rows        []row   `json:"rows"`
+		Ratios      []ratio `json:"ratios"`
+	}{time.Now().UTC().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), runtime.Version(), s.connections, w.bytes,
+		s.secrets, s.rounds, rows, ratios(rows)}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the report: %w", err)
+	}
+	return append(text, '\n'), nil
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

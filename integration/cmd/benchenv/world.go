@@ -32,15 +32,11 @@ const startLimit = 30 * time.Second
 
 // world is everything that runs for the benchmark.
 type world struct {
-	redis  *peers.Redis
-	server *program.Server
-	bare   *peers.Process
+	small *store // what the analysis sees and nothing else
+	large *store // many more secrets and policies; nil: none is wanted
+	bare  *peers.Process
 
 	bareURL string // of the bare handler
-	api     string
-	admin   string // token
-	token   string // of the analysis
-	etag    string // of its environment
 	bytes   int    // of the answer
 	stop    []func() error
 }
@@ -51,9 +47,8 @@ func (w *world) close() {
 	}
 }
 
-// newWorld builds and starts the program on a Redis of its own, fills it by its
-// API, and starts the bare handler with the same answer. The world is not nil
-// if anything was started.
+// newWorld builds the program, starts and fills the stores, and starts the bare
+// handler with the same answer. The world is not nil if anything was started.
 func newWorld(ctx context.Context, dir string, s settings) (*world, error) {
 	root, err := moduleRoot()
 	if err != nil {
@@ -64,24 +59,13 @@ func newWorld(ctx context.Context, dir string, s settings) (*world, error) {
 		return nil, err
 	}
 	w := &world{}
-	if w.redis, err = peers.StartRedis(dir); err != nil {
-		return nil, err
-	}
-	w.stop = append(w.stop, w.redis.Kill)
-	site, err := program.New(binary, dir, w.redis.URL())
-	if err != nil {
+	if w.small, err = w.startStore(ctx, binary, dir, "small", 0, 0); err != nil {
 		return w, err
 	}
-	if err := site.Init(); err != nil {
-		return w, err
-	}
-	if w.server, err = site.Serve("SEALPOST_ROLES=api"); err != nil {
-		return w, err
-	}
-	w.stop = append(w.stop, w.server.Kill)
-	w.api, w.admin = w.server.API, site.Token
-	if err := w.fill(ctx, s.secrets); err != nil {
-		return w, err
+	if s.secrets > 0 {
+		if w.large, err = w.startStore(ctx, binary, dir, "large", s.secrets, (s.secrets+9)/10); err != nil {
+			return w, err
+		}
 	}
 	return w, w.startBare(ctx, dir)
 }
@@ -95,50 +79,58 @@ func moduleRoot() (string, error) {
 	return string(bytes.TrimSpace(out)), nil
 }
 
-// fill makes the analysis and what it may see, and others that it may not.
-func (w *world) fill(ctx context.Context, others int) error {
+// fillOwn makes the analysis and what it may see.
+func (s *store) fillOwn(ctx context.Context) error {
 	vars := make([]map[string]string, variables)
 	for i := range vars {
 		vars[i] = map[string]string{"key": fmt.Sprintf("OWN_%02d", i), "value": fmt.Sprintf("setting number %d", i)}
 	}
 	var made struct{ ID, Token string }
-	err := w.call(ctx, "/analysis", map[string]any{"name": "bench", "run_on": "external", "variables": vars}, &made)
+	err := s.call(ctx, "/analysis", map[string]any{"name": "bench", "run_on": "external", "variables": vars}, &made)
 	if err != nil {
 		return err
 	}
-	w.token = made.Token
+	s.token = made.Token
 	for i := range granted {
-		if err := w.secret(ctx, fmt.Sprintf("GRANTED_%02d", i), strconv.Itoa(i%policies)); err != nil {
+		if err := s.secret(ctx, fmt.Sprintf("GRANTED_%02d", i), strconv.Itoa(i%policies)); err != nil {
 			return err
 		}
 	}
 	for i := range policies {
-		if err := w.policy(ctx, made.ID, strconv.Itoa(i)); err != nil {
+		if err := s.policy(ctx, made.ID, strconv.Itoa(i)); err != nil {
 			return err
 		}
 	}
-	for i := range others {
-		group := "other-" + strconv.Itoa(i/10)
-		if err := w.secret(ctx, fmt.Sprintf("OTHER_%06d", i), group); err != nil {
-			return err
-		}
-		if i%10 == 0 {
-			if err := w.policy(ctx, "ffffffffffffffffffffffff", group); err != nil {
-				return err
-			}
-		}
+	header, answer, err := s.environment(ctx)
+	if err != nil {
+		return err
 	}
+	var env struct{ Result []struct{ Key, Value string } }
+	if err := json.Unmarshal(answer, &env); err != nil || len(env.Result) != granted+variables {
+		return fmt.Errorf("the environment has %d keys, want %d: %w", len(env.Result), granted+variables, err)
+	}
+	s.etag = header.Get("ETag")
 	return nil
 }
 
-func (w *world) secret(ctx context.Context, key, group string) error {
-	return w.call(ctx, "/secrets", map[string]any{
+// environment asks for the answer that is measured.
+func (s *store) environment(ctx context.Context) (http.Header, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.API+environmentPath, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a request: %w", err)
+	}
+	req.Header.Set("token", s.token)
+	return send(req)
+}
+
+func (s *store) secret(ctx context.Context, key, group string) error {
+	return s.call(ctx, "/secrets", map[string]any{
 		"key": key, "value": "the value of " + key, "tags": []map[string]string{{"key": "group", "value": group}},
 	}, nil)
 }
 
-func (w *world) policy(ctx context.Context, analysis, group string) error {
-	return w.call(ctx, "/am", map[string]any{
+func (s *store) policy(ctx context.Context, analysis, group string) error {
+	return s.call(ctx, "/am", map[string]any{
 		"name": "group " + group, "targets": [][]string{{"analysis", "id", analysis}},
 		"permissions": []map[string]any{{
 			"effect": "allow", "action": []string{"access"}, "resource": []string{"secrets", "tag.key", "group", "tag.value", group},
@@ -147,16 +139,16 @@ func (w *world) policy(ctx context.Context, analysis, group string) error {
 }
 
 // call posts to the API and decodes the result into v unless that is nil.
-func (w *world) call(ctx context.Context, path string, body, v any) error {
+func (s *store) call(ctx context.Context, path string, body, v any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.api+path, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.server.API+path, bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("make a request: %w", err)
 	}
-	req.Header.Set("token", w.admin)
+	req.Header.Set("token", s.admin)
 	req.Header.Set("Content-Type", "application/json")
 	_, answer, err := send(req)
 	if err != nil {
@@ -185,21 +177,12 @@ func send(req *http.Request) (http.Header, []byte, error) {
 
 // startBare gives the bare handler the answer of the real one, and starts it.
 func (w *world) startBare(ctx context.Context, dir string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.api+"/environment", nil)
-	if err != nil {
-		return fmt.Errorf("make a request: %w", err)
-	}
-	req.Header.Set("token", w.token)
-	header, answer, err := send(req)
+	_, answer, err := w.small.environment(ctx)
 	if err != nil {
 		return err
 	}
-	var env struct{ Result []struct{ Key, Value string } }
-	if err := json.Unmarshal(answer, &env); err != nil || len(env.Result) != granted+variables {
-		return fmt.Errorf("the environment has %d keys, want %d: %w", len(env.Result), granted+variables, err)
-	}
-	w.etag, w.bytes = header.Get("ETag"), len(answer)
-	c := w.redis.Client()
+	w.bytes = len(answer)
+	c := w.small.redis.Client()
 	defer c.Close()
 	if err := c.Set(ctx, bareKey, answer, 0).Err(); err != nil {
 		return fmt.Errorf("store the answer: %w", err)
@@ -213,14 +196,14 @@ func (w *world) startBare(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	w.bare, err = peers.StartProcess(exec.Command(self, "-bare", addr, "-redis", w.redis.Addr), filepath.Join(dir, "bare.log"))
+	w.bare, err = peers.StartProcess(exec.Command(self, "-bare", addr, "-redis", w.small.redis.Addr), filepath.Join(dir, "bare.log"))
 	if err != nil {
 		return err
 	}
 	w.stop = append(w.stop, w.bare.Kill)
 	w.bareURL = "http://" + addr
 	return peers.Wait(startLimit, "the bare handler", func() error {
-		resp, err := http.Get(w.bareURL + "/environment")
+		resp, err := http.Get(w.bareURL + environmentPath)
 		if err != nil {
 			return err
 		}
