@@ -18,24 +18,25 @@ var noteScript = redis.NewScript(noteLua)
 const noteBatch = 128
 
 // PreparedEntry is an audit entry as Redis gets it, for who writes the same one
-// again and again.
-type PreparedEntry struct{ fields []any }
+// again and again. Copies are the same entry.
+type PreparedEntry struct{ fields *[]any }
 
 // Prepare makes the entry ready to be written.
-func (e AuditEntry) Prepare() PreparedEntry { return PreparedEntry{e.Fields()} }
+func (e AuditEntry) Prepare() PreparedEntry { return PreparedEntry{new(e.Fields())} }
 
 // NoteAt writes the entry if the store is at the revision rev, after the call
 // began, and returns the revision that it is at. If that is rev, the entry is in
 // Redis and what was read at rev is current; if not, nothing was written.
 func (r *Revision) NoteAt(ctx context.Context, rev string, e PreparedEntry) (string, error) {
-	return r.join(ctx, &tripEntry{fields: e.fields, bound: true, rev: rev})
+	return r.join(ctx, &tripEntry{PreparedEntry: e, bound: true, rev: rev})
 }
 
-// tripEntry is an audit entry on a trip.
+// tripEntry is an audit entry on a trip. Those that are equal go as one with a
+// count; Redis keeps one for each all the same.
 type tripEntry struct {
-	fields []any
-	bound  bool   // it is written at the revision rev only
-	rev    string // see bound
+	PreparedEntry
+	bound bool   // it is written at the revision rev only
+	rev   string // see bound
 }
 
 // noteBound writes entries of which some are bound, and sets the revision that
@@ -45,16 +46,7 @@ func (r *Revision) noteBound(ctx context.Context, entries []tripEntry) ([]string
 	keys := []string{r.keys.rev(), r.keys.audit()}
 	for from := 0; from < len(entries); from += noteBatch {
 		some := entries[from:min(from+noteBatch, len(entries))]
-		args := make([]any, 0, 1+len(some)*(3+len(some[0].fields)))
-		args = append(args, AuditMax)
-		for _, e := range some {
-			bound := "0"
-			if e.bound {
-				bound = "1"
-			}
-			args = append(append(args, bound, e.rev, len(e.fields)), e.fields...)
-		}
-		rev, err := noteScript.Run(ctx, r.rdb, keys, args...).Text()
+		rev, err := noteScript.Run(ctx, r.rdb, keys, noteArgs(some)...).Text()
 		if err != nil {
 			return nil, fmt.Errorf("write audit entries: %w", err)
 		}
@@ -63,4 +55,22 @@ func (r *Revision) noteBound(ctx context.Context, entries []tripEntry) ([]string
 		}
 	}
 	return revs, nil
+}
+
+// noteArgs are the arguments of the script for some entries.
+func noteArgs(some []tripEntry) []any {
+	counts := make(map[tripEntry]int, len(some))
+	for _, e := range some {
+		counts[e]++
+	}
+	args := make([]any, 0, 1+len(counts)*(4+len(*some[0].fields)))
+	args = append(args, AuditMax)
+	for e, count := range counts {
+		bound := "0"
+		if e.bound {
+			bound = "1"
+		}
+		args = append(append(args, bound, e.rev, count, len(*e.fields)), *e.fields...)
+	}
+	return args
 }

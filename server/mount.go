@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -52,24 +53,32 @@ func (a *API) mount(table []route) http.Handler {
 			writeRefusal(w, http.StatusNotFound, "Route Not Found")
 			return
 		}
-		if _, pattern := mux.Handler(r); pattern == "" {
+		h, pattern := mux.Handler(r)
+		switch {
+		case pattern == "":
 			a.unknownRoute(w, r, mux)
-			return
+		case strings.Contains(pattern, "{"):
+			mux.ServeHTTP(w, r) // finds it again, and what stands in the path
+		default:
+			h.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
-// secureHeaders are for the browser that should not be here.
-func secureHeaders(h http.Header) {
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+// secure are headers for the browser that should not be here.
+var secure = map[string][]string{ // :: canonical name → its only value, shared by all answers
+	"X-Content-Type-Options":       {"nosniff"},
+	"Cache-Control":                {"no-store"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
+	"X-Frame-Options":              {"DENY"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
 }
+
+// secureHeaders sets them. Whoever changes one later sets it anew: the value is
+// not theirs.
+func secureHeaders(h http.Header) { maps.Copy(h, secure) }
 
 // withoutSlash serves /secrets/ as /secrets: one public client asks for its
 // lists with a slash, and none follows a redirect.
