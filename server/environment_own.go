@@ -30,29 +30,44 @@ func (e envAnswer) respond(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, e.text.Reveal()) // the client has gone: nobody to tell
 }
 
-// knownEnvironment answers a request for the caller's own environment in one
-// trip to Redis, which authenticates, decides and writes the audit entry at once.
-// It is false for every request that it cannot answer so: mount goes on as if it
-// had not been asked.
-func (a *API) knownEnvironment(r *http.Request) (any, bool, error) {
-	if r.Header.Get("If-None-Match") != "" {
-		return nil, false, nil
+// respondKnown answers a request for the caller's own environment in one trip to
+// Redis, which authenticates, decides and writes the audit entry at once. It is
+// false for every request that it cannot answer so, which then goes on as if this
+// had not been. The trip has a time limit of its own, and the answer that of
+// every short one, so none is set for the request.
+func (a *API) respondKnown(w http.ResponseWriter, r *http.Request, row route) bool {
+	known, ok, err := a.knownEnvironment(r)
+	if err != nil {
+		a.refuse(w, r, row, err)
+		return true
 	}
+	if ok {
+		known.respond(w, r)
+	}
+	return ok
+}
+
+func (a *API) knownEnvironment(r *http.Request) (known envAnswer, ok bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panickedBy(v)
+		}
+	}()
 	token := presented(r)
-	if !strings.HasPrefix(token, analysisPrefix) {
-		return nil, false, nil
+	if !strings.HasPrefix(token, analysisPrefix) || r.ContentLength != 0 {
+		return known, false, nil
 	}
 	q, err := parseEnvQuery(r)
 	if err != nil || q.explain || q.known != nil {
-		return nil, false, nil // the long way says what is wrong
+		return known, false, nil // the long way says what is wrong
 	}
 	vault, err := a.vault()
 	if err != nil {
-		return nil, false, err
+		return known, false, err
 	}
 	answer, ok, err := vault.Directory.Known(r.Context(), redact.New(token), q.format)
 	if err != nil || !ok {
-		return nil, false, err
+		return known, false, err
 	}
 	return q.answer(answer), true, nil
 }

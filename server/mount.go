@@ -116,6 +116,9 @@ func (a *API) unknownRoute(w http.ResponseWriter, r *http.Request, mux *http.Ser
 // serve returns the handler of one row.
 func (a *API) serve(row route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if row.pattern == ownPath && a.respondKnown(w, r, row) {
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), row.timeout)
 		defer cancel()
 		r = r.WithContext(ctx)
@@ -142,14 +145,9 @@ func (a *API) serve(row route) http.Handler {
 func (a *API) answer(row route, r *http.Request) (result any, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicked{kind: typeName(v), stack: string(debug.Stack())}
+			err = panickedBy(v)
 		}
 	}()
-	if row.pattern == ownPath {
-		if known, ok, err := a.knownEnvironment(r); ok || err != nil {
-			return known, err
-		}
-	}
 	who, err := a.authenticate(r)
 	if err != nil {
 		return nil, err
@@ -183,6 +181,8 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, row route, err erro
 
 // panicked is a panic of a handler, without its value.
 type panicked struct{ kind, stack string }
+
+func panickedBy(v any) error { return &panicked{kind: typeName(v), stack: string(debug.Stack())} }
 
 // Error names the type of what was thrown, never its value.
 func (e *panicked) Error() string { return "panic of type " + e.kind }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sealpost/sealpost/integration/peers"
@@ -39,6 +40,7 @@ type row struct {
 	P99       time.Duration `json:"p99_ns"`
 	Server    time.Duration `json:"server_ns"`
 	Redis     time.Duration `json:"redis_ns"`
+	Load      time.Duration `json:"load_generator_ns"`
 }
 
 // The places of the entrants that ratios are made of.
@@ -103,6 +105,10 @@ func (e entrant) load(ctx context.Context, connections int, turn time.Duration) 
 	if err != nil {
 		return row{}, err
 	}
+	self, err := ownCPU()
+	if err != nil {
+		return row{}, err
+	}
 	taken := make([][]time.Duration, connections)
 	errs := make([]error, connections)
 	began := time.Now()
@@ -127,11 +133,24 @@ func (e entrant) load(ctx context.Context, connections int, turn time.Duration) 
 	if err != nil {
 		return row{}, err
 	}
+	self2, err := ownCPU()
+	if err != nil {
+		return row{}, err
+	}
 	n := len(all)
 	return row{
 		Name: e.name, PerSecond: float64(n) / elapsed.Seconds(), P50: all[n/2], P99: all[n*99/100],
-		Server: (server2 - server) / time.Duration(n), Redis: (redis2 - redis) / time.Duration(n),
+		Server: (server2 - server) / time.Duration(n), Redis: (redis2 - redis) / time.Duration(n), Load: (self2 - self) / time.Duration(n),
 	}, nil
+}
+
+// ownCPU is the processor time that this program has used.
+func ownCPU() (time.Duration, error) {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0, fmt.Errorf("read the CPU time of the load generator: %w", err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), nil
 }
 
 // client sends one request after the other on one connection until the time has
@@ -196,6 +215,7 @@ func median(rows []row) row {
 	for _, of := range []func(*row) *time.Duration{
 		func(r *row) *time.Duration { return &r.P50 }, func(r *row) *time.Duration { return &r.P99 },
 		func(r *row) *time.Duration { return &r.Server }, func(r *row) *time.Duration { return &r.Redis },
+		func(r *row) *time.Duration { return &r.Load },
 	} {
 		var all []time.Duration
 		for _, r := range rows {
