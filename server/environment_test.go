@@ -244,3 +244,33 @@ func TestTheFormatsAreText(t *testing.T) {
 		}
 	}
 }
+
+// TestAKnownEnvironmentIsAnsweredAsBefore asks again and again: the first answer
+// is made the long way, those after it from what the process knows.
+func TestAKnownEnvironmentIsAnsweredAsBefore(t *testing.T) {
+	s := newSite(t)
+	s.grantSecret("DB_URL", "canary-secret-value")
+	s.setVariables("OWN", "it's")
+	for _, path := range []string{"/environment", "/environment/", "/environment?format=json", "/environment?format=dotenv", "/environment?format=shell"} {
+		status, first, body := s.raw(analysisKind, path)
+		for range 2 {
+			again, h, text := s.raw(analysisKind, path)
+			first.Del("Date")
+			h.Del("Date")
+			if diff := cmp.Diff(first, h); status != 200 || again != status || text != body || diff != "" {
+				t.Errorf("%s: got %d %q, want %d %q again; headers (-first +again):\n%s", path, again, text, status, body, diff)
+			}
+		}
+	}
+	if want := `sealpost_secret_opens_total{result="ok",type="text"} 15`; !strings.Contains(scrape(t, s.metrics), want) {
+		t.Errorf("want one secret opened for each of the 15 answers: %s", want)
+	}
+	s.redis.Close()
+	if got := s.do(analysisKind, "GET", "/environment", ""); got.status != 503 || got.message != noRedis || got.header.Get("Retry-After") == "" {
+		t.Errorf("without Redis: got %d %q, want 503", got.status, got.body)
+	}
+	s.sealed.Store(true)
+	if got := s.do(analysisKind, "GET", "/environment", ""); got.status != 503 || !strings.Contains(got.message, "master key") {
+		t.Errorf("sealed: got %d %q, want 503 and the reason", got.status, got.body)
+	}
+}
