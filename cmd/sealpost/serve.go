@@ -87,6 +87,7 @@ type process struct {
 	opened   atomic.Pointer[opened]
 	sealed   atomic.Pointer[string] // why it is sealed, for people
 	draining atomic.Bool
+	met      atomic.Bool                // Redis has answered once
 	pool     atomic.Pointer[queue.Pool] // nil until it runs
 }
 

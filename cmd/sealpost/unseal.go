@@ -246,13 +246,13 @@ var errDraining = errors.New("draining: this process was told to stop")
 // checks are the conditions of /readyz.
 func (p *process) checks() []server.Check {
 	return []server.Check{
-		{Name: "redis", Run: func(ctx context.Context) (string, error) {
+		{Name: "redis", Run: p.onceMet(func(ctx context.Context) (string, error) {
 			start := time.Now()
 			if err := p.rdb.Ping(ctx).Err(); err != nil {
 				return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
 			}
 			return "answered in " + time.Since(start).Round(100*time.Microsecond).String(), nil
-		}},
+		})},
 		{Name: "keyring", Run: func(context.Context) (string, error) {
 			if _, err := p.vault(); err != nil {
 				return "", err
@@ -268,13 +268,13 @@ func (p *process) checks() []server.Check {
 			}
 			return p.name, nil
 		}},
-		{Name: "durability", Run: p.durability},
-		{Name: "audit", Run: func(ctx context.Context) (string, error) {
+		{Name: "durability", Run: p.onceMet(p.durability)},
+		{Name: "audit", Run: p.onceMet(func(ctx context.Context) (string, error) {
 			a, err := p.jobs.LastAudit(ctx)
 			if err != nil {
 				return "", fmt.Errorf("no answer from %s", p.cfg.Redis)
 			}
 			return a.String(), nil // what was found is for a person, and no reason to take no work
-		}},
+		})},
 	}
 }
