@@ -68,10 +68,12 @@ fuzz: ## each fuzz target for FUZZTIME (1m)
 bench: ## the queue beside asynq, environments beside a bare handler; rewrites docs/bench/
 	cd integration/bench && $(GO) run -mod=mod . -out ../../docs/bench
 	$(GO) run ./integration/cmd/benchenv -out docs/bench
+	$(GO) run ./integration/cmd/benchstart -out docs/bench
 
 bench-check: ## the benchmarks still build and run, with little work
 	cd integration/bench && $(GO) run -mod=mod . -jobs 2000 -rounds 1
 	$(GO) run ./integration/cmd/benchenv -others 50 -for 200ms -rounds 1
+	$(GO) run ./integration/cmd/benchstart -rounds 1 -idle 100ms -for 500ms
 
 model: ## all states of the queue's protocol with 3 jobs, then random moves: minutes, some GB
 	$(GO) test -count=1 -timeout 2h -v -run TestLargeInstances ./queue/model -model.long

@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// bareKey holds the answer that the bare handler gives.
-const bareKey = "benchenv:answer"
+// Keys of the answer that the bare handler gives, and of its headers in JSON.
+const (
+	bareKey   = "benchenv:answer"
+	headerKey = "benchenv:header"
+)
 
 // Paths of the bare handler. That of the environment is the server's too.
 const (
@@ -28,9 +33,17 @@ func serveBare(ctx context.Context, addr, redisAddr string) error {
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
+	text, err := c.Get(ctx, headerKey).Bytes()
+	if err != nil {
+		return fmt.Errorf("read the headers: %w", err)
+	}
+	var header http.Header
+	if err := json.Unmarshal(text, &header); err != nil {
+		return fmt.Errorf("decode the headers: %w", err)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+memoryPath, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
+		maps.Copy(w.Header(), header)
 		_, _ = w.Write(answer) // the client has gone: nobody to tell
 	})
 	mux.HandleFunc("GET "+environmentPath, func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +52,7 @@ func serveBare(ctx context.Context, addr, redisAddr string) error {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
+		maps.Copy(w.Header(), header)
 		_, _ = w.Write(text) // the client has gone: nobody to tell
 	})
 	srv := &http.Server{Addr: addr, Handler: mux}

@@ -26,7 +26,7 @@ func markdown(s settings, w *world, rows []row) string {
 	for _, r := range ratios(rows) {
 		fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f |\n", r.Of, r.Over, r.Ratio, r.ByCPU)
 	}
-	return b.String() + "\nThe bare handlers write the same bytes. The environment checks the token, reads from Redis whether anything\n" +
+	return b.String() + "\nThe bare handlers write the same bytes, headers included. The environment checks the token, reads from Redis whether anything\n" +
 		"has changed, opens what it keeps sealed, and has its audit entry in Redis before it answers. \"Not changed\" is\n" +
 		"the answer 304 to a client that has the environment. The ratio by processor time takes all of a request, load\n" +
 		"generator included: what the rates would be if nothing else ran on the machine.\n"

@@ -177,15 +177,24 @@ func send(req *http.Request) (http.Header, []byte, error) {
 
 // startBare gives the bare handler the answer of the real one, and starts it.
 func (w *world) startBare(ctx context.Context, dir string) error {
-	_, answer, err := w.small.environment(ctx)
+	header, answer, err := w.small.environment(ctx)
 	if err != nil {
 		return err
+	}
+	header.Del("Date") // net/http makes them
+	header.Del("Content-Length")
+	headers, err := json.Marshal(header)
+	if err != nil {
+		return fmt.Errorf("encode the headers: %w", err)
 	}
 	w.bytes = len(answer)
 	c := w.small.redis.Client()
 	defer c.Close()
 	if err := c.Set(ctx, bareKey, answer, 0).Err(); err != nil {
 		return fmt.Errorf("store the answer: %w", err)
+	}
+	if err := c.Set(ctx, headerKey, headers, 0).Err(); err != nil {
+		return fmt.Errorf("store the headers: %w", err)
 	}
 	port, err := queuetest.FreePort()
 	if err != nil {
