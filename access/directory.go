@@ -38,6 +38,7 @@ type Directory struct {
 	now     func() time.Time
 
 	memo     memo
+	seal     *secrets.MemorySeal // of what the memo keeps
 	events   *events
 	noted    maskNotes
 	mirror   *secrets.Mirror
@@ -51,7 +52,7 @@ type Directory struct {
 func NewDirectory(rdb redis.UniversalClient, keyring *secrets.Keyring, store *secrets.Store) *Directory {
 	d := &Directory{
 		keyring: keyring, rev: store.Revision(), catalog: secrets.NewCatalog(store), now: time.Now,
-		mirror: secrets.NewMirror(), set: newRecordSet(rdb, keyring),
+		mirror: secrets.NewMirror(), set: newRecordSet(rdb, keyring), seal: secrets.NewMemorySeal(),
 	}
 	d.events = newEvents(rdb, keyring, d.set.base+"events")
 	d.reset()

@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
@@ -21,10 +20,6 @@ type Answer struct {
 	Tag  string // of the Resolution
 }
 
-// keptKind is what a written environment is sealed as. It is kept in memory
-// only, and never in clear.
-const keptKind = "environment"
-
 // ownUse is an analysis that asks for its own environment.
 func ownUse(id string) secrets.Use { return secrets.Use{Actor: "analysis " + id, Why: "environment"} }
 
@@ -38,11 +33,7 @@ func (d *Directory) Written(ctx context.Context, id string, use secrets.Use, for
 	if err != nil {
 		return Answer{}, fmt.Errorf("write environment of analysis %s: %w", id, err)
 	}
-	sealed, err := d.keyring.Seal(keptKind, r.keptID(form.Name), r.body.Version, text)
-	if err != nil {
-		return Answer{}, err
-	}
-	d.memo.keep(r, form.Name, sealed)
+	d.memo.keep(r, form.Name, d.seal.Seal(text, r.body.ID, r.shown.Tag, form.Name))
 	return Answer{Text: text, Tag: r.shown.Tag}, nil
 }
 
@@ -66,7 +57,7 @@ func (d *Directory) Known(ctx context.Context, token redact.String, form string)
 	if err != nil || now != rev {
 		return Answer{}, false, err
 	}
-	text, err := d.keyring.Unseal(keptKind, r.keptID(form), r.body.Version, sealed)
+	text, err := d.seal.Open(sealed, body.ID, r.shown.Tag, form)
 	if err != nil {
 		return Answer{}, false, fmt.Errorf("open environment of analysis %s: %w", body.ID, err)
 	}
@@ -85,11 +76,6 @@ func (d *Directory) recall(token redact.String) (found *analysisBody, rev string
 	var candidates []*analysisBody
 	d.mirror.Recall(func(at string) { rev, candidates = at, d.hinted(hint) })
 	return d.match(candidates, text), rev
-}
-
-// keptID names a written environment for its seal.
-func (r *resolved) keptID(form string) string {
-	return strings.Join([]string{r.body.ID, r.shown.Tag, form}, " ")
 }
 
 // keep keeps a sealed text with its resolution, while that is in the memo and
