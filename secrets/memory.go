@@ -12,8 +12,8 @@ import (
 // MemorySeal seals texts that a process keeps between two uses, so that none lies
 // in memory in clear meanwhile. Its key is made with it and never leaves it: what
 // it sealed opens in this process only. It is AES-256-GCM, whose key is set up
-// once; opening by the keyring takes four times as long for 1 KB, as
-// XAES-256-GCM makes a key for each text. It is safe for concurrent use.
+// once; opening 1 KB by the keyring leaves 11 objects of 3.6 KB instead of 4 of
+// 2.1 KB, as XAES-256-GCM makes a key for each text. It is safe for concurrent use.
 type MemorySeal struct{ aead cipher.AEAD }
 
 // NewMemorySeal makes one with a random key.
