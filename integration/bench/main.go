@@ -1,26 +1,28 @@
-// Bench measures the queue alone beside asynq, on the same Redis, in one run.
+// Bench measures Sealpost beside what people would use instead, on this machine,
+// and prints one table.
 //
-// Both enqueue jobs of the same size and drain them with a handler that does
-// nothing but count, at several concurrencies. The peers take turns within
-// each round and the medians of all rounds are printed, with the CPU time of
-// the client and of Redis for each job, which is steadier than a rate on a
-// machine that is shared. What one reader and pipelined acknowledgements can
-// do without any queue around them is measured too: no queue on Redis Streams
-// can be faster.
+// A scenario has sides: Sealpost, its peers, and where there is one the limit of
+// what is below them. The sides take turns within each round, and the medians of
+// all rounds are compared, with the processor time for each item, which is
+// steadier than a rate on a machine that others use too. Each side is a process
+// of its own that is told what to do by lines of JSON (wire.go), so that it is
+// known what each has used.
 //
-// It is a module of its own, so that nobody who uses Sealpost depends on asynq.
+// It is a module of its own, so that nobody who uses Sealpost depends on its
+// peers. Those of npm are installed into a cache of the user's. A peer that cannot
+// be installed is left out, and the table says why.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
+	"path/filepath"
+	"slices"
 	"strings"
-
-	"github.com/sealpost/sealpost/integration/peers"
 )
 
 func main() {
@@ -34,40 +36,48 @@ func main() {
 
 // settings are what the flags say.
 type settings struct {
-	jobs        int // of each peer but asynq
-	asynqJobs   int // fewer: it takes several times as long
-	rounds      int
-	concurrency []int
-	out         string
-	aof         bool
+	only   []string // scenarios; none: all
+	rounds int
+	jobs   int // no-op jobs of one turn
+	short  bool
+	aof    bool
+	out    string
+	cache  string
+	note   string
 }
 
-// run reads the flags, measures, prints and writes the report.
-func run(ctx context.Context) error {
-	s, err := parse()
-	if err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "sealpost-bench-*")
-	if err != nil {
-		return fmt.Errorf("make a directory: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	appendOnly := "no"
-	if s.aof {
-		appendOnly = "yes"
-	}
-	redis, err := peers.StartRedis(dir, "--appendonly", appendOnly)
-	if err != nil {
-		return err
-	}
-	defer redis.Kill()
+// scenarios are all there are, in the order of the table.
+func scenarios() []scenario {
+	return []scenario{drain{}, both{}, latency{}}
+}
 
-	rows, err := measure(ctx, redis, s)
+// run reads the flags, and measures, prints and writes the report, or does what a
+// side has to do.
+func run(ctx context.Context) error {
+	s, child, err := parse()
 	if err != nil {
 		return err
 	}
-	r, err := newReport(ctx, redis, s, rows)
+	if child != "" {
+		return serve(ctx, child)
+	}
+	w, err := newWorld(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	var rows []row
+	for _, sc := range scenarios() {
+		if len(s.only) > 0 && !slices.Contains(s.only, sc.name()) {
+			continue
+		}
+		got, err := w.play(ctx, sc)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sc.name(), err)
+		}
+		rows = append(rows, got...)
+	}
+	r, err := newReport(ctx, w, rows)
 	if err != nil {
 		return err
 	}
@@ -78,28 +88,55 @@ func run(ctx context.Context) error {
 	return r.write(s.out)
 }
 
-// parse reads the flags.
-func parse() (settings, error) {
-	var s settings
-	flag.IntVar(&s.jobs, "jobs", 200_000, "jobs of a round")
-	flag.IntVar(&s.asynqJobs, "asynq-jobs", 0, "jobs of a round of asynq (a quarter of -jobs)")
-	flag.IntVar(&s.rounds, "rounds", 3, "rounds; medians are reported")
-	levels := flag.String("concurrency", "10,50,200", "jobs at once")
-	flag.StringVar(&s.out, "out", "", "directory for queue.md and queue.json; none: print only")
+// parse reads the flags; child is the side that this process is, if any.
+func parse() (s settings, child string, err error) {
+	only := flag.String("only", "", "scenarios, with commas between: "+strings.Join(names(), ","))
+	flag.IntVar(&s.rounds, "rounds", 3, "rounds; medians are compared")
+	flag.IntVar(&s.jobs, "jobs", 200_000, "no-op jobs of a turn; slower peers get a quarter")
+	flag.BoolVar(&s.short, "short", false, "one round with little work: does it still run")
 	flag.BoolVar(&s.aof, "aof", false, "Redis with an append-only file, flushed each second")
+	flag.StringVar(&s.out, "out", "", "directory for all.md and all.json; none: print only")
+	flag.StringVar(&s.cache, "cache", "", "directory for the peers from npm (the user's cache)")
+	flag.StringVar(&s.note, "note", "", "a sentence for the report, such as what else the machine does")
+	flag.StringVar(&child, "child", "", "be one side (used by the benchmark itself)")
 	flag.Parse()
-	for _, text := range strings.Split(*levels, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return s, fmt.Errorf("-concurrency %q: want numbers from 1 with commas between", *levels)
+	if *only != "" {
+		s.only = strings.Split(*only, ",")
+	}
+	for _, name := range s.only {
+		if !slices.Contains(names(), name) {
+			return s, "", fmt.Errorf("-only %q: want some of %s", name, strings.Join(names(), ","))
 		}
-		s.concurrency = append(s.concurrency, n)
 	}
-	if s.asynqJobs == 0 {
-		s.asynqJobs = max(s.jobs/4, 100)
+	if s.short {
+		s.rounds, s.jobs = 1, min(s.jobs, 2000)
 	}
-	if s.jobs < 1 || s.rounds < 1 {
-		return s, fmt.Errorf("-jobs and -rounds: want at least 1")
+	if s.jobs < 1000 || s.rounds < 1 {
+		return s, "", errors.New("-jobs and -rounds: want at least 1000 and 1")
 	}
-	return s, nil
+	if s.cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return s, "", fmt.Errorf("find the user's cache, or say -cache: %w", err)
+		}
+		s.cache = filepath.Join(dir, "sealpost-bench")
+	}
+	return s, child, nil
+}
+
+// names are those of the scenarios.
+func names() []string {
+	var out []string
+	for _, sc := range scenarios() {
+		out = append(out, sc.name())
+	}
+	return out
+}
+
+// some is how much work a turn has: n, or little of it in a short run.
+func (s settings) some(n int) int {
+	if s.short {
+		return max(n/50, 20)
+	}
+	return n
 }

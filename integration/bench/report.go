@@ -4,13 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
-
-	"github.com/sealpost/sealpost/integration/peers"
 )
 
 // report is everything a reader needs to judge the figures.
@@ -18,42 +17,30 @@ type report struct {
 	Date   string `json:"date"`
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
+	Load   string `json:"load_average_at_the_end"`
 	Go     string `json:"go"`
 	Redis  string `json:"redis"`
 	AOF    bool   `json:"append_only_file"`
 	Bytes  int    `json:"job_bytes"`
 	Rounds int    `json:"rounds"`
+	Note   string `json:"note,omitempty"`
 	Rows   []row  `json:"rows"`
-	// Ratios are drain rates of Sealpost over asynq's, by concurrency.
-	Ratios map[string]float64 `json:"drain_ratio_to_asynq"`
+	// Sides are the medians of every side, by scenario.
+	Sides map[string]map[string]figures `json:"sides"`
 }
 
-// newReport describes the machine and compares the rows.
-func newReport(ctx context.Context, r *peers.Redis, s settings, rows []row) (report, error) {
-	c := r.Client()
-	defer c.Close()
-	info, err := c.Info(ctx, "server").Result()
+// newReport describes the machine.
+func newReport(ctx context.Context, w *world, rows []row) (report, error) {
+	info, err := w.rdb.Info(ctx, "server").Result()
 	if err != nil {
 		return report{}, fmt.Errorf("ask Redis for its version: %w", err)
 	}
+	load, _ := os.ReadFile("/proc/loadavg") // "" where there is none
 	return report{
-		Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Cores: runtime.NumCPU(),
-		Go: runtime.Version(), Redis: field(info, "redis_version:"), AOF: s.aof,
-		Bytes: len(payload), Rounds: s.rounds, Rows: rows, Ratios: ratios(rows),
+		Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Cores: runtime.NumCPU(), Load: strings.TrimSpace(string(load)),
+		Go: runtime.Version(), Redis: field(info, "redis_version:"), AOF: w.aof,
+		Bytes: len(payload), Rounds: w.rounds, Note: w.note, Rows: rows, Sides: w.all,
 	}, nil
-}
-
-// ratios divides the drain rates at each concurrency.
-func ratios(rows []row) map[string]float64 {
-	out := map[string]float64{}
-	for _, ours := range rows {
-		for _, theirs := range rows {
-			if ours.Name == "sealpost" && theirs.Name == "asynq" && ours.Concurrency == theirs.Concurrency {
-				out[fmt.Sprint(ours.Concurrency)] = ours.Drain / theirs.Drain
-			}
-		}
-	}
-	return out
 }
 
 // cpuModel is the processor's name, "unknown" where there is no /proc.
@@ -75,6 +62,13 @@ func field(text, prefix string) string {
 	return "unknown"
 }
 
+// units are how a figure is called in the table.
+func units() map[string]string {
+	return map[string]string{
+		rate: "/s", server: "µs", bytes: "B", p50: "ms p50", p99: "ms p99", client: "µs of the worker",
+	}
+}
+
 // markdown is the report as people read it.
 func (r report) markdown() string {
 	var b strings.Builder
@@ -82,34 +76,61 @@ func (r report) markdown() string {
 	if r.AOF {
 		aof = "append-only file, flushed each second"
 	}
-	fmt.Fprintf(&b, "# The queue alone, beside asynq\n\nMade by `make bench` on %s: %d cores of %s, %s, redis-server %s, %s.\n",
+	fmt.Fprintf(&b, "# Sealpost beside its peers\n\nMade by `make bench` on %s: %d cores of %s, %s, redis-server %s, %s.\n",
 		r.Date, r.Cores, r.CPU, r.Go, r.Redis, aof)
-	fmt.Fprintf(&b, "Client and Redis share the machine. A job has %d bytes, its handler counts and does nothing else.\n", r.Bytes)
-	fmt.Fprintf(&b, "Medians of %d round(s) in which the peers took turns; asynq v0.26.0.\n\n", r.Rounds)
-	b.WriteString("| peer | jobs at once | enqueue /s | drain /s | drain: client µs a job | Redis µs a job | bytes of a waiting job |\n")
-	b.WriteString("|---|--:|--:|--:|--:|--:|--:|\n")
-	for _, row := range r.Rows {
-		at := "-"
-		if row.Concurrency > 0 {
-			at = fmt.Sprint(row.Concurrency)
-		}
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %.0f | %.1f | %.1f | %.0f |\n",
-			row.Name, at, row.Enqueue, row.Drain, row.ClientCPU, row.RedisCPU, row.Memory)
+	fmt.Fprintf(&b, "All processes share the machine. Medians of %d round(s) in which the sides took turns.\n", r.Rounds)
+	if r.Note != "" {
+		b.WriteString(r.Note + "\n")
 	}
-	b.WriteString("\nDrain of sealpost over that of asynq:")
+	b.WriteString("\n| scenario | Sealpost | peer | raw limit | ratio | goal | CPU of an item: Sealpost | peer | memory |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, row := range r.Rows {
-		if ratio, ok := r.Ratios[fmt.Sprint(row.Concurrency)]; ok && row.Name == "sealpost" {
-			fmt.Fprintf(&b, " %.1fx at %d;", ratio, row.Concurrency)
-		}
+		b.WriteString(row.line())
 	}
-	out := strings.TrimSuffix(b.String(), ";") + ".\n"
-	return out + "\nNot the same work: sealpost checks each job's JSON and, but in the rows without, records each\n" +
-		"attempt for a day, and its drain ends when the last outcome is written. asynq keeps statistics by\n" +
-		"day, and its drain ends when the last handler has run. It has no call to enqueue many, so 16\n" +
-		"goroutines enqueue one by one; sealpost enqueues in batches of 100 from two goroutines.\n"
+	return b.String() + "\nA peer is shown at its best setting. CPU is in microseconds: of the side + of what it talks to (Redis,\n" +
+		"the sink of the mails). Memory is the resident set of the sides at its highest, Sealpost / peer, in MB.\n" +
+		"A ratio nearer to 1 than 15 % means nothing. all.json has every side.\n"
 }
 
-// write puts queue.md and queue.json into dir.
+// line is one row of the table.
+func (r row) line() string {
+	unit := units()[r.Figure]
+	peer, ratio := "-", "-"
+	if r.Skipped != "" {
+		peer = "no " + r.Peer + ": " + r.Skipped
+	} else if r.Theirs > 0 {
+		peer, ratio = number(r.Theirs)+" "+r.Peer, number(r.Ratio)
+	}
+	want := "-"
+	if r.Goal > 0 {
+		want = map[bool]string{true: "at most ", false: ""}[r.Less] + number(r.Goal) + map[bool]string{true: "", false: ", missed"}[r.Met || r.Skipped != ""]
+	}
+	limit := "-"
+	if r.Raw > 0 {
+		limit = number(r.Raw)
+	}
+	return fmt.Sprintf("| %s, %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Scenario, unit, number(r.Value)+" "+r.Ours, peer, limit, ratio, want,
+		pair(r.OurClient, r.OurServer, " + "), pair(r.TheirClient, r.TheirServer, " + "), pair(r.OurMemory, r.TheirMemory, " / "))
+}
+
+// pair is two numbers, a dash for none.
+func pair(a, b float64, between string) string {
+	if a == 0 && b == 0 {
+		return "-"
+	}
+	return number(a) + between + number(b)
+}
+
+// number has three digits that count, or all before the point.
+func number(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	digits := 2 - int(math.Floor(math.Log10(math.Abs(v))))
+	return fmt.Sprintf("%.*f", max(digits, 0), v)
+}
+
+// write puts all.md and all.json into dir.
 func (r report) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the directory of the report: %w", err)
@@ -118,10 +139,10 @@ func (r report) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "queue.json"), append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "all.json"), append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "queue.md"), []byte(r.markdown()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "all.md"), []byte(r.markdown()), 0o644); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
