@@ -35,7 +35,7 @@ const (
 	client  = "client_us"     // processor time of the side for one item
 	server  = "server_us"     // of what it talks to: Redis, or the sink of mails
 	memory  = "rss_mb"        // of the side at its highest
-	bytes   = "bytes_per_job" // of Redis for one job that waits
+	waiting = "bytes_per_job" // of Redis for one job that waits
 	enqueue = "enqueue_per_second"
 	p50     = "p50_ms"
 	p99     = "p99_ms"

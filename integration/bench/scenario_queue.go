@@ -72,7 +72,7 @@ func (w *world) drained(p *process, concurrency, jobs int) func(context.Context)
 		if err != nil {
 			return nil, err
 		}
-		f[enqueue], f[bytes] = float64(jobs)/filled.Seconds, (after-before)/float64(jobs)
+		f[enqueue], f[waiting] = float64(jobs)/filled.Seconds, (after-before)/float64(jobs)
 		return f, nil
 	}
 }
@@ -102,7 +102,7 @@ func (drain) rows(r results) []row {
 		r.compare("drain of no-op jobs", rate, ours, "bullmq", goal{is: 8}),
 		r.compare("drain of no-op jobs", rate, ours, "raw", goal{is: 0.7}),
 		r.compare("Redis CPU of a job, drain", server, ours, "asynq", goal{1. / 12, true}),
-		r.compare("bytes in Redis of a waiting job", bytes, ours, "asynq", goal{0.45, true}),
+		r.compare("bytes in Redis of a waiting job", waiting, ours, "asynq", goal{0.45, true}),
 	}
 	for i := range rows[:3] {
 		rows[i].Raw = r.of[r.best("raw")][rate]

@@ -6,5 +6,13 @@ func sidesInGo() map[string]map[string]op {
 		"sealpost": (&sealpost{}).ops(),
 		"raw":      raw{}.ops(),
 		"asynq":    asynqQueue{}.ops(),
+
+		"sealpost-mail": (&mailAction{}).ops(),
+		"go-mail-dial":  (&goMail{}).ops(),
+		"go-mail-kept":  (&goMail{keep: true}).ops(),
+
+		"mail-sink": (&mailSink{}).ops(),
+		"sqs-sink":  (&sqsSink{}).ops(),
+		"far":       farLine{}.ops(),
 	}
 }

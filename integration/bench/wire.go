@@ -16,17 +16,17 @@ import (
 // request asks a side for one piece of work. The sides in JavaScript (peers/) get
 // the same.
 type request struct {
-	Op          string   `json:"op"`
-	Redis       string   `json:"redis,omitempty"` // host:port
-	Cluster     []string `json:"cluster,omitempty"`
-	Jobs        int      `json:"jobs,omitempty"`
-	Concurrency int      `json:"concurrency,omitempty"`
-	Partitions  int      `json:"partitions,omitempty"`
-	Rate        int      `json:"rate,omitempty"` // jobs a second
-	Warm        int      `json:"warm,omitempty"` // jobs before those that count
-	Payload     string   `json:"payload,omitempty"`
-	Mail        *mailbox `json:"mail,omitempty"`
-	SQS         *sqsURL  `json:"sqs,omitempty"`
+	Op          string    `json:"op"`
+	Redis       string    `json:"redis,omitempty"` // host:port
+	Cluster     []string  `json:"cluster,omitempty"`
+	Jobs        int       `json:"jobs,omitempty"`
+	Concurrency int       `json:"concurrency,omitempty"`
+	Partitions  int       `json:"partitions,omitempty"`
+	Rate        int       `json:"rate,omitempty"` // jobs a second
+	Warm        int       `json:"warm,omitempty"` // jobs before those that count
+	Payload     string    `json:"payload,omitempty"`
+	Mail        *mailbox  `json:"mail,omitempty"`
+	SQS         *sqsQueue `json:"sqs,omitempty"`
 }
 
 // mailbox is where mails go.
@@ -38,23 +38,25 @@ type mailbox struct {
 	CA       string `json:"ca"` // PEM
 }
 
-// sqsURL is where messages go.
-type sqsURL struct {
-	URL, Region, ID, Key string
+// sqsQueue is where messages go.
+type sqsQueue struct {
+	URL, Endpoint, Region, ID, Key string
 }
 
 // answer is what came of a request.
 type answer struct {
 	Error   string  `json:"error,omitempty"`
 	Seconds float64 `json:"seconds"`
-	CPU     float64 `json:"cpu"` // seconds
-	RSS     float64 `json:"rss"` // MB, the highest so far
+	CPU     float64 `json:"cpu"`             // seconds of processor time
+	Total   float64 `json:"total,omitempty"` // the same since the side began
+	Span    float64 `json:"span,omitempty"`  // seconds from the first arrival to the last
+	RSS     float64 `json:"rss"`             // MB, the highest so far
 	P50     float64 `json:"p50,omitempty"`
 	P99     float64 `json:"p99,omitempty"`
 	Count   int     `json:"count,omitempty"`
 
-	Mail *mailbox `json:"mail,omitempty"` // of a sink that has started
-	SQS  *sqsURL  `json:"sqs,omitempty"`
+	Mail *mailbox  `json:"mail,omitempty"` // of a sink that has started
+	SQS  *sqsQueue `json:"sqs,omitempty"`
 
 	finish func() // ends what still runs; it is not measured
 }
@@ -98,7 +100,7 @@ func measured(ctx context.Context, do op, r request) answer {
 	if err != nil {
 		a.Error = err.Error()
 	}
-	a.RSS = highestRSS()
+	a.RSS, a.Total = highestRSS(), ownCPU().Seconds()
 	return a
 }
 
