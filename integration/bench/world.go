@@ -43,11 +43,7 @@ func newWorld(_ context.Context, s settings) (*world, error) {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
 	w.later(func() { _ = os.RemoveAll(w.dir) })
-	appendOnly := "no"
-	if s.aof {
-		appendOnly = "yes"
-	}
-	if w.redis, err = peers.StartRedis(w.dir, "--appendonly", appendOnly); err != nil {
+	if w.redis, err = peers.StartRedis(w.dir, w.durable()...); err != nil {
 		w.close()
 		return nil, err
 	}
