@@ -65,7 +65,7 @@ func field(text, prefix string) string {
 // units are how a figure is called in the table.
 func units() map[string]string {
 	return map[string]string{
-		rate: "/s", server: "µs", waiting: "B", p50: "ms p50", p99: "ms p99", client: "µs of the worker",
+		rate: "/s", server: "µs", waiting: "B", p50: "ms p50", p99: "ms p99", total: "µs of CPU",
 	}
 }
 

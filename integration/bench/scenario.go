@@ -34,6 +34,7 @@ const (
 	rate    = "per_second"
 	client  = "client_us"     // processor time of the side for one item
 	server  = "server_us"     // of what it talks to: Redis, or the sink of mails
+	total   = "cpu_us"        // both
 	memory  = "rss_mb"        // of the side at its highest
 	waiting = "bytes_per_job" // of Redis for one job that waits
 	enqueue = "enqueue_per_second"
