@@ -136,7 +136,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.serveCommand(), a.devCommand(), a.initCommand(), a.tokenCommand(),
 		a.analysisCommand(), a.policyCommand(), a.envCommand(), a.runCommand(), a.actionCommand(),
 		a.secretCommand(), a.jobCommand(), a.parkedCommand(), a.deadCommand(), a.queueCommand(), a.deliveriesCommand(),
-		a.doctorCommand(), a.fsckCommand(), a.drillCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand())
+		a.doctorCommand(), a.fsckCommand(), a.drillCommand(), a.benchCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand())
 	return root
 }
 

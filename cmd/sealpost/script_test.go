@@ -185,6 +185,7 @@ func varying() []struct {
 		replace string
 	}{
 		{regexp.MustCompile(`"(duration_ms|idle_seconds|ready|running|delayed|parked|dead)": [0-9.e-]*[1-9][0-9.e-]*`), `"$1": NUMBER`},
+		{regexp.MustCompile(`"(enqueue_per_second|enqueue_seconds|drain_per_second|drain_seconds|p50_ms|p99_ms|max_ms|ping_ms|paced_per_second|paced_seconds|client_cpu_us_per_job|redis_cpu_us_per_job|bytes_per_queued_job)": [0-9.e-]*[1-9][0-9.e-]*`), `"$1": NUMBER`},
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 		{regexp.MustCompile(`q0-\d{13}-\d+`), "JOB"},
 		{regexp.MustCompile(`"[0-9a-f]{24}"`), `"ID"`},

@@ -105,9 +105,12 @@ func median(rounds []figures) figures {
 	return out
 }
 
-// best is the side that has the highest rate of those whose name begins so, "" if
-// there is none.
+// best is the side of that name or else, of those whose name begins so, the one that
+// has the highest rate; "" if there is none.
 func (r results) best(begin string) string {
+	if r.of[begin] != nil {
+		return begin
+	}
 	found := ""
 	for _, name := range slices.Sorted(maps.Keys(r.of)) {
 		if strings.HasPrefix(name, begin) && (found == "" || r.of[name][rate] > r.of[found][rate]) {

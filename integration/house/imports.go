@@ -23,6 +23,7 @@ func layers() []layer {
 	return []layer{
 		{"cmd/sealpost", 6},
 		{"drill", 5},
+		{"bench", 5},
 		{"server/...", 4},
 		{"actions/builtin", 4},
 		{"access", 3},
