@@ -68,12 +68,10 @@ fuzz: ## each fuzz target for FUZZTIME (1m)
 BENCH ?=
 bench: ## Sealpost beside its peers, one table; rewrites docs/bench/; BENCH="-only drain -rounds 5"
 	cd integration/bench && $(GO) run -mod=mod . -out ../../docs/bench $(BENCH)
-	$(GO) run ./integration/cmd/benchenv -out docs/bench
 	$(GO) run ./integration/cmd/benchstart -out docs/bench
 
 bench-check: ## the benchmarks still build and run, with little work
 	cd integration/bench && $(GO) run -mod=mod . -short
-	$(GO) run ./integration/cmd/benchenv -others 50 -for 200ms -rounds 1
 	$(GO) run ./integration/cmd/benchstart -rounds 1 -idle 100ms -for 500ms
 
 model: ## all states of the queue's protocol with 3 jobs, then random moves: minutes, some GB

@@ -44,6 +44,8 @@ type settings struct {
 	out    string
 	cache  string
 	note   string
+
+	profiles string // directory
 }
 
 // scenarios are all there are, in the order of the table.
@@ -59,7 +61,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if child != "" {
-		return serve(ctx, child)
+		return serve(ctx, child, s.profiles)
 	}
 	w, err := newWorld(ctx, s)
 	if err != nil {
@@ -92,12 +94,13 @@ func run(ctx context.Context) error {
 func parse() (s settings, child string, err error) {
 	only := flag.String("only", "", "scenarios, with commas between: "+strings.Join(names(), ","))
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds; medians are compared")
-	flag.IntVar(&s.jobs, "jobs", 200_000, "no-op jobs of a turn; slower peers get a quarter")
+	flag.IntVar(&s.jobs, "jobs", 200_000, "no-op jobs of a turn; slower peers get an eighth")
 	flag.BoolVar(&s.short, "short", false, "one round with little work: does it still run")
 	flag.BoolVar(&s.aof, "aof", false, "Redis with an append-only file, flushed each second")
 	flag.StringVar(&s.out, "out", "", "directory for all.md and all.json; none: print only")
 	flag.StringVar(&s.cache, "cache", "", "directory for the peers from npm (the user's cache)")
 	flag.StringVar(&s.note, "note", "", "a sentence for the report, such as what else the machine does")
+	flag.StringVar(&s.profiles, "profiles", "", "directory for CPU profiles of the sides in Go; none: no profiles")
 	flag.StringVar(&child, "child", "", "be one side (used by the benchmark itself)")
 	flag.Parse()
 	if *only != "" {

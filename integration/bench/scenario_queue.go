@@ -8,6 +8,9 @@ import (
 // levels are how many jobs are done at once.
 func levels() []int { return []int{10, 50, 200} }
 
+// few is how many jobs a peer gets that takes several times as long.
+func (w *world) few() int { return max(w.jobs/8, 500) }
+
 // drain empties a full queue of no-op jobs.
 type drain struct{}
 
@@ -18,14 +21,14 @@ func (drain) open(ctx context.Context, w *world) ([]side, error) {
 	add := func(name string, p *process, at, jobs int) {
 		sides = append(sides, side{name: name, turn: w.drained(p, at, jobs)})
 	}
-	quarter := max(w.jobs/4, 500)
+	few := w.few()
 	for _, name := range []string{"raw", "sealpost", "asynq"} {
 		at, jobs := levels(), w.jobs
 		switch name {
 		case "raw":
 			at = []int{rawBatch}
 		case "asynq":
-			jobs = quarter
+			jobs = few
 		}
 		for _, n := range at {
 			p, err := w.goSide(name)
@@ -43,7 +46,7 @@ func (drain) open(ctx context.Context, w *world) ([]side, error) {
 		if why != "" {
 			return append(sides, side{name: "bullmq", skip: why}), nil
 		}
-		add(fmt.Sprintf("bullmq at %d", n), p, n, quarter)
+		add(fmt.Sprintf("bullmq at %d", n), p, n, few)
 	}
 	return sides, nil
 }
@@ -125,7 +128,7 @@ func (both) open(ctx context.Context, w *world) ([]side, error) {
 		}
 		jobs := w.jobs
 		if name == "asynq" {
-			jobs = max(w.jobs/4, 500)
+			jobs = w.few()
 		}
 		sides = append(sides, side{name: name, turn: w.fed(p, at, jobs)})
 	}
@@ -133,7 +136,7 @@ func (both) open(ctx context.Context, w *world) ([]side, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(sides, side{name: "bullmq", skip: why, turn: w.fed(p, at, max(w.jobs/4, 500))}), nil
+	return append(sides, side{name: "bullmq", skip: why, turn: w.fed(p, at, w.few())}), nil
 }
 
 // fed has an empty queue filled and drained by one process.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -65,8 +66,8 @@ type answer struct {
 type op func(ctx context.Context, r request) (answer, error)
 
 // serve is the life of a side: it answers one request after the other until its
-// stdin ends.
-func serve(ctx context.Context, name string) error {
+// stdin ends. profiles is a directory for its CPU profiles, "" for none.
+func serve(ctx context.Context, name, profiles string) error {
 	ops := sidesInGo()[name]
 	if ops == nil {
 		return fmt.Errorf("no side is called %q", name)
@@ -80,10 +81,31 @@ func serve(ctx context.Context, name string) error {
 		} else if err != nil {
 			return fmt.Errorf("read a request: %w", err)
 		}
-		if err := out.Encode(measured(ctx, ops[r.Op], r)); err != nil {
+		a, err := profiled(profiles, name+"-"+r.Op, func() answer { return measured(ctx, ops[r.Op], r) })
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(a); err != nil {
 			return fmt.Errorf("write an answer: %w", err)
 		}
 	}
+}
+
+// profiled writes a CPU profile of do into dir, unless that is "".
+func profiled(dir, name string, do func() answer) (answer, error) {
+	if dir == "" {
+		return do(), nil
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", name, time.Now().UnixMilli())))
+	if err != nil {
+		return answer{}, fmt.Errorf("make a profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return answer{}, fmt.Errorf("make a profile: %w", err)
+	}
+	a := do()
+	pprof.StopCPUProfile()
+	return a, file.Close()
 }
 
 // measured does one request and says what it took.
@@ -161,7 +183,7 @@ func (w *world) goSide(name string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return w.start(exec.Command(self, "-child", name))
+	return w.start(exec.Command(self, "-child", name, "-profiles", w.profiles))
 }
 
 // call has the side do a request. The end of ctx kills it.
