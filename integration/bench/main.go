@@ -136,6 +136,14 @@ func names() []string {
 	return out
 }
 
+// sizes are those that a scenario is measured at: all, or the first in a short run.
+func (s settings) sizes(all []int) []int {
+	if s.short {
+		return all[:1]
+	}
+	return all
+}
+
 // some is how much work a turn has: n, or little of it in a short run.
 func (s settings) some(n int) int {
 	if s.short {

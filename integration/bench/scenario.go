@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // scenario is one kind of work that Sealpost and its peers do side by side.
@@ -50,7 +51,7 @@ type results struct {
 
 // play runs all rounds of a scenario and compares the sides.
 func (w *world) play(ctx context.Context, sc scenario) ([]row, error) {
-	mark := len(w.ends)
+	mark, began := len(w.ends), time.Now()
 	defer w.endFrom(mark)
 	sides, err := sc.open(ctx, w)
 	if err != nil {
@@ -79,6 +80,7 @@ func (w *world) play(ctx context.Context, sc scenario) ([]row, error) {
 		fmt.Fprintf(os.Stderr, "%s: without %s: %s\n", sc.name(), name, reason)
 	}
 	w.keep(sc.name(), r)
+	fmt.Fprintf(os.Stderr, "%s: %.1f s\n", sc.name(), time.Since(began).Seconds())
 	return sc.rows(r), nil
 }
 

@@ -23,7 +23,7 @@ func (drain) open(ctx context.Context, w *world) ([]side, error) {
 	}
 	few := w.few()
 	for _, name := range []string{"raw", "sealpost", "asynq"} {
-		at, jobs := levels(), w.jobs
+		at, jobs := w.sizes(levels()), w.jobs
 		switch name {
 		case "raw":
 			at = []int{rawBatch}
@@ -38,7 +38,7 @@ func (drain) open(ctx context.Context, w *world) ([]side, error) {
 			add(fmt.Sprintf("%s at %d", name, n), p, n, jobs)
 		}
 	}
-	for _, n := range levels()[1:] {
+	for _, n := range w.sizes(levels()[1:]) {
 		p, why, err := w.nodeSide(ctx, "bullmq.mjs")
 		if err != nil {
 			return nil, err
