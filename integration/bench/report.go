@@ -23,6 +23,7 @@ type report struct {
 	AOF    bool   `json:"append_only_file"`
 	Bytes  int    `json:"job_bytes"`
 	Rounds int    `json:"rounds"`
+	Short  bool   `json:"short,omitempty"`
 	Note   string `json:"note,omitempty"`
 	Rows   []row  `json:"rows"`
 	// Sides are the medians of every side, by scenario.
@@ -39,7 +40,7 @@ func newReport(ctx context.Context, w *world, rows []row) (report, error) {
 	return report{
 		Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Cores: runtime.NumCPU(), Load: strings.TrimSpace(string(load)),
 		Go: runtime.Version(), Redis: field(info, "redis_version:"), AOF: w.aof,
-		Bytes: len(payload), Rounds: w.rounds, Note: w.note, Rows: rows, Sides: w.all,
+		Bytes: len(payload), Rounds: w.rounds, Short: w.short, Note: w.note, Rows: rows, Sides: w.all,
 	}, nil
 }
 
@@ -78,6 +79,9 @@ func (r report) markdown() string {
 	}
 	fmt.Fprintf(&b, "# Sealpost beside its peers\n\nMade by `make bench` on %s: %d cores of %s, %s, redis-server %s, %s.\n",
 		r.Date, r.Cores, r.CPU, r.Go, r.Redis, aof)
+	if r.Short {
+		b.WriteString("A short run, which only shows that all still runs: its figures mean nothing.\n")
+	}
 	fmt.Fprintf(&b, "All processes share the machine. Medians of %d round(s) in which the sides took turns.\n", r.Rounds)
 	if r.Note != "" {
 		b.WriteString(r.Note + "\n")
