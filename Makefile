@@ -71,7 +71,7 @@ bench: ## Sealpost beside its peers, one table; rewrites docs/bench/; BENCH="-on
 	$(GO) run ./integration/cmd/benchstart -out docs/bench
 
 bench-check: ## the benchmarks still build and run, with little work
-	cd integration/bench && $(GO) run -mod=mod . -short
+	cd integration/bench && $(GO) test -mod=mod . && $(GO) run -mod=mod . -short
 	$(GO) run ./integration/cmd/benchstart -rounds 1 -idle 100ms -for 500ms
 
 model: ## all states of the queue's protocol with 3 jobs, then random moves: minutes, some GB

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,7 +28,9 @@ type report struct {
 	Rounds int    `json:"rounds"`
 	Short  bool   `json:"short,omitempty"`
 	Note   string `json:"note,omitempty"`
-	Rows   []row  `json:"rows"`
+	// Peers are the versions of the peers, by module.
+	Peers map[string]string `json:"peers"`
+	Rows  []row             `json:"rows"`
 	// Sides are the medians of every side, by scenario.
 	Sides map[string]map[string]figures `json:"sides"`
 }
@@ -40,8 +45,26 @@ func newReport(ctx context.Context, w *world, rows []row) (report, error) {
 	return report{
 		Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Cores: runtime.NumCPU(), Load: strings.TrimSpace(string(load)),
 		Go: runtime.Version(), Redis: field(info, "redis_version:"), AOF: w.aof,
-		Bytes: len(payload), Rounds: w.rounds, Short: w.short, Note: w.note, Rows: rows, Sides: w.all,
+		Bytes: len(payload), Rounds: w.rounds, Short: w.short, Note: w.note, Rows: rows, Sides: w.all, Peers: versions(),
 	}, nil
+}
+
+// versions are those of the peers: of Go modules in this binary, and of npm.
+func versions() map[string]string {
+	out := map[string]string{}
+	if built, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range built.Deps {
+			if slices.Contains([]string{"github.com/hibiken/asynq", "github.com/wneessen/go-mail", "github.com/aws/aws-sdk-go-v2/service/sqs"}, m.Path) {
+				out[m.Path] = m.Version
+			}
+		}
+	}
+	var npm struct{ Dependencies map[string]string }
+	text, err := os.ReadFile(filepath.Join("peers", "package.json"))
+	if err == nil && json.Unmarshal(text, &npm) == nil {
+		maps.Copy(out, npm.Dependencies)
+	}
+	return out
 }
 
 // cpuModel is the processor's name, "unknown" where there is no /proc.
@@ -83,6 +106,11 @@ func (r report) markdown() string {
 		b.WriteString("A short run, which only shows that all still runs: its figures mean nothing.\n")
 	}
 	fmt.Fprintf(&b, "All processes share the machine. Medians of %d round(s) in which the sides took turns.\n", r.Rounds)
+	b.WriteString("Peers:")
+	for i, name := range slices.Sorted(maps.Keys(r.Peers)) {
+		b.WriteString(map[bool]string{true: " ", false: ", "}[i == 0] + name + " " + r.Peers[name])
+	}
+	b.WriteString(".\n")
 	if r.Note != "" {
 		b.WriteString(r.Note + "\n")
 	}

@@ -157,7 +157,7 @@ func (w *world) start(cmd *exec.Cmd) (*process, error) {
 	}
 	defer file.Close() // the side has its own copy
 	cmd.Stderr = file
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	dieWithUs(cmd)
 	if p.in, err = cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
 	}
