@@ -43,8 +43,11 @@ func TestRowsAreJudged(t *testing.T) {
 			if got.Ratio != tt.ratio || got.Met != tt.met || !strings.Contains(got.line(), tt.shows) {
 				t.Errorf("ratio %v, met %v, want %v, %v and %q in %s", got.Ratio, got.Met, tt.ratio, tt.met, tt.shows, got.line())
 			}
-			if strings.Count(got.line(), "|") != 10 {
-				t.Errorf("the row has not nine columns: %s", got.line())
+			if got.Ratio > 0 && got.LessCPU != r.of[got.Peer][server]/5 {
+				t.Errorf("the ratio of processor time is %v, want that of %s over ours, 5", got.LessCPU, got.Peer)
+			}
+			if strings.Count(got.line(), "|") != 11 {
+				t.Errorf("the row has not ten columns: %s", got.line())
 			}
 		})
 	}

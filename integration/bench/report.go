@@ -114,8 +114,8 @@ func (r report) markdown() string {
 	if r.Note != "" {
 		b.WriteString(r.Note + "\n")
 	}
-	b.WriteString("\n| scenario | Sealpost | peer | raw limit | ratio | goal | CPU of an item: Sealpost | peer | memory |\n")
-	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("\n| scenario | Sealpost | peer | raw limit | ratio | goal | CPU of an item: Sealpost | peer | peer / Sealpost | memory |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, row := range r.Rows {
 		b.WriteString(row.line())
 	}
@@ -141,8 +141,8 @@ func (r row) line() string {
 	if r.Raw > 0 {
 		limit = number(r.Raw)
 	}
-	return fmt.Sprintf("| %s, %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Scenario, unit, number(r.Value)+" "+r.Ours, peer, limit, ratio, want,
-		pair(r.OurClient, r.OurServer, " + "), pair(r.TheirClient, r.TheirServer, " + "), pair(r.OurMemory, r.TheirMemory, " / "))
+	return fmt.Sprintf("| %s, %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Scenario, unit, number(r.Value)+" "+r.Ours, peer, limit, ratio, want,
+		pair(r.OurClient, r.OurServer, " + "), pair(r.TheirClient, r.TheirServer, " + "), number(r.LessCPU), pair(r.OurMemory, r.TheirMemory, " / "))
 }
 
 // pair is two numbers, a dash for none.

@@ -151,6 +151,9 @@ type row struct {
 	OurServer   float64 `json:"sealpost_server_us,omitempty"`
 	TheirClient float64 `json:"peer_client_us,omitempty"`
 	TheirServer float64 `json:"peer_server_us,omitempty"`
+	// LessCPU is how many times as much processor time an item of the peer takes,
+	// both sides together: it holds on a machine that others load too.
+	LessCPU     float64 `json:"cpu_ratio,omitempty"`
 	OurMemory   float64 `json:"sealpost_rss_mb,omitempty"`
 	TheirMemory float64 `json:"peer_rss_mb,omitempty"`
 	Skipped     string  `json:"skipped,omitempty"` // why there is no peer
@@ -178,6 +181,9 @@ func (r results) compare(what, figure, ours, peer string, g goal) row {
 	out.Theirs, out.TheirClient, out.TheirServer, out.TheirMemory = its[figure], its[client], its[server], its[memory]
 	if out.Theirs > 0 {
 		out.Ratio = out.Value / out.Theirs
+	}
+	if used := out.OurClient + out.OurServer; used > 0 {
+		out.LessCPU = (out.TheirClient + out.TheirServer) / used
 	}
 	out.Met = out.Ratio >= g.is
 	if g.less {
