@@ -68,26 +68,27 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer w.close()
-	var rows []row
-	for _, sc := range scenarios() {
-		if len(s.only) > 0 && !slices.Contains(s.only, sc.name()) {
-			continue
-		}
-		got, err := w.play(ctx, sc)
-		if err != nil {
-			return fmt.Errorf("%s: %w", sc.name(), err)
-		}
-		rows = append(rows, got...)
-	}
-	r, err := newReport(ctx, w, rows)
+	r, err := newReport(ctx, w)
 	if err != nil {
 		return err
 	}
-	fmt.Print(r.markdown())
-	if s.out == "" {
-		return nil
+	var failed []error
+	for _, sc := range scenarios() {
+		if len(s.only) > 0 && !slices.Contains(s.only, sc.name()) || ctx.Err() != nil {
+			continue
+		}
+		got, err := w.play(ctx, sc)
+		if err != nil { // what others have shown stands
+			failed = append(failed, fmt.Errorf("%s: %w", sc.name(), err))
+			continue
+		}
+		r.take(sc.name(), got)
 	}
-	return r.write(s.out)
+	fmt.Print(r.markdown())
+	if s.out != "" {
+		failed = append(failed, r.write(s.out))
+	}
+	return errors.Join(append(failed, ctx.Err())...)
 }
 
 // parse reads the flags; child is the side that this process is, if any.
@@ -97,7 +98,7 @@ func parse() (s settings, child string, err error) {
 	flag.IntVar(&s.jobs, "jobs", 200_000, "no-op jobs of a turn; slower peers get an eighth")
 	flag.BoolVar(&s.short, "short", false, "one round with little work: does it still run")
 	flag.BoolVar(&s.aof, "aof", false, "Redis with an append-only file, flushed each second")
-	flag.StringVar(&s.out, "out", "", "directory for all.md and all.json; none: print only")
+	flag.StringVar(&s.out, "out", "", "directory for all.md and all.json, where scenarios that do not run now keep their figures; none: print only")
 	flag.StringVar(&s.cache, "cache", "", "directory for the peers from npm (the user's cache)")
 	flag.StringVar(&s.note, "note", "", "a sentence for the report, such as what else the machine does")
 	flag.StringVar(&s.profiles, "profiles", "", "directory for CPU profiles of the sides in Go; none: no profiles")

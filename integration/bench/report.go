@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -17,36 +18,65 @@ import (
 
 // report is everything a reader needs to judge the figures.
 type report struct {
-	Date   string `json:"date"`
-	CPU    string `json:"cpu"`
-	Cores  int    `json:"cores"`
-	Load   string `json:"load_average_at_the_end"`
-	Go     string `json:"go"`
-	Redis  string `json:"redis"`
-	AOF    bool   `json:"append_only_file"`
-	Bytes  int    `json:"job_bytes"`
-	Rounds int    `json:"rounds"`
-	Short  bool   `json:"short,omitempty"`
-	Note   string `json:"note,omitempty"`
+	Date  string `json:"date"`
+	CPU   string `json:"cpu"`
+	Cores int    `json:"cores"`
+	Go    string `json:"go"`
+	Redis string `json:"redis"`
+	AOF   bool   `json:"append_only_file"`
+	Bytes int    `json:"job_bytes"`
+	Short bool   `json:"short,omitempty"`
+	Note  string `json:"note,omitempty"`
 	// Peers are the versions of the peers, by module.
 	Peers map[string]string `json:"peers"`
-	Rows  []row             `json:"rows"`
-	// Sides are the medians of every side, by scenario.
-	Sides map[string]map[string]figures `json:"sides"`
+	// Rows are the table; they follow from Scenarios.
+	Rows      []row            `json:"rows"`
+	Scenarios map[string]taken `json:"scenarios"`
+
+	rounds int
 }
 
-// newReport describes the machine.
-func newReport(ctx context.Context, w *world, rows []row) (report, error) {
+// taken are the medians of a scenario, and when they were taken.
+type taken struct {
+	Date    string             `json:"date"`
+	Rounds  int                `json:"rounds"`
+	Load    string             `json:"load_average"`
+	Sides   map[string]figures `json:"sides"`
+	Skipped map[string]string  `json:"skipped,omitempty"`
+}
+
+// newReport describes the machine. What other scenarios have shown earlier is kept.
+func newReport(ctx context.Context, w *world) (*report, error) {
 	info, err := w.rdb.Info(ctx, "server").Result()
 	if err != nil {
-		return report{}, fmt.Errorf("ask Redis for its version: %w", err)
+		return nil, fmt.Errorf("ask Redis for its version: %w", err)
 	}
+	r := &report{Scenarios: map[string]taken{}, rounds: w.rounds}
+	if w.out != "" && !w.short {
+		text, err := os.ReadFile(filepath.Join(w.out, "all.json"))
+		if err == nil {
+			err = json.Unmarshal(text, r)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("read the last report: %w", err)
+		}
+	}
+	r.Date, r.CPU, r.Cores, r.Go = time.Now().UTC().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), runtime.Version()
+	r.Redis, r.AOF, r.Bytes, r.Short, r.Note, r.Peers = field(info, "redis_version:"), w.aof, len(payload), w.short, w.note, versions()
+	return r, nil
+}
+
+// take adds what a scenario has shown.
+func (r *report) take(name string, got results) {
 	load, _ := os.ReadFile("/proc/loadavg") // "" where there is none
-	return report{
-		Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Cores: runtime.NumCPU(), Load: strings.TrimSpace(string(load)),
-		Go: runtime.Version(), Redis: field(info, "redis_version:"), AOF: w.aof,
-		Bytes: len(payload), Rounds: w.rounds, Short: w.short, Note: w.note, Rows: rows, Sides: w.all, Peers: versions(),
-	}, nil
+	average, _, _ := strings.Cut(string(load), " ")
+	r.Scenarios[name] = taken{Date: r.Date, Rounds: r.rounds, Load: average, Sides: got.of, Skipped: got.skipped}
+	r.Rows = nil
+	for _, sc := range scenarios() {
+		if t, ok := r.Scenarios[sc.name()]; ok {
+			r.Rows = append(r.Rows, sc.rows(results{t.Sides, t.Skipped})...)
+		}
+	}
 }
 
 // versions are those of the peers: of Go modules in this binary, and of npm.
@@ -94,7 +124,7 @@ func units() map[string]string {
 }
 
 // markdown is the report as people read it.
-func (r report) markdown() string {
+func (r *report) markdown() string {
 	var b strings.Builder
 	aof := "no append-only file"
 	if r.AOF {
@@ -105,7 +135,7 @@ func (r report) markdown() string {
 	if r.Short {
 		b.WriteString("A short run, which only shows that all still runs: its figures mean nothing.\n")
 	}
-	fmt.Fprintf(&b, "All processes share the machine. Medians of %d round(s) in which the sides took turns.\n", r.Rounds)
+	fmt.Fprintf(&b, "All processes share the machine. Medians of rounds in which the sides took turns: %s.\n", r.when())
 	b.WriteString("Peers:")
 	for i, name := range slices.Sorted(maps.Keys(r.Peers)) {
 		b.WriteString(map[bool]string{true: " ", false: ", "}[i == 0] + name + " " + r.Peers[name])
@@ -122,6 +152,17 @@ func (r report) markdown() string {
 	return b.String() + "\nA peer is shown at its best setting. CPU is in microseconds: of the side + of what it talks to (Redis,\n" +
 		"the sink of the mails). Memory is the resident set of the sides at its highest, Sealpost / peer, in MB.\n" +
 		"A ratio nearer to 1 than 15 % means nothing. all.json has every side.\n"
+}
+
+// when says how many rounds each scenario had, and how loaded the machine was.
+func (r *report) when() string {
+	var all []string
+	for _, name := range names() {
+		if t, ok := r.Scenarios[name]; ok {
+			all = append(all, fmt.Sprintf("%s %d (load average %s)", name, t.Rounds, t.Load))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // line is one row of the table.
@@ -163,7 +204,7 @@ func number(v float64) string {
 }
 
 // write puts all.md and all.json into dir.
-func (r report) write(dir string) error {
+func (r *report) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the directory of the report: %w", err)
 	}

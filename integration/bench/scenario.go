@@ -49,13 +49,13 @@ type results struct {
 	skipped map[string]string  // why
 }
 
-// play runs all rounds of a scenario and compares the sides.
-func (w *world) play(ctx context.Context, sc scenario) ([]row, error) {
+// play runs all rounds of a scenario.
+func (w *world) play(ctx context.Context, sc scenario) (results, error) {
 	mark, began := len(w.ends), time.Now()
 	defer w.endFrom(mark)
 	sides, err := sc.open(ctx, w)
 	if err != nil {
-		return nil, err
+		return results{}, err
 	}
 	r := results{of: map[string]figures{}, skipped: map[string]string{}}
 	rounds := map[string][]figures{}
@@ -67,7 +67,7 @@ func (w *world) play(ctx context.Context, sc scenario) ([]row, error) {
 			}
 			got, err := s.turn(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
+				return results{}, fmt.Errorf("%s: %w", s.name, err)
 			}
 			rounds[s.name] = append(rounds[s.name], got)
 			fmt.Fprintf(os.Stderr, "%s, round %d: %-28s %s\n", sc.name(), round+1, s.name, got)
@@ -79,9 +79,8 @@ func (w *world) play(ctx context.Context, sc scenario) ([]row, error) {
 	for name, reason := range r.skipped {
 		fmt.Fprintf(os.Stderr, "%s: without %s: %s\n", sc.name(), name, reason)
 	}
-	w.keep(sc.name(), r)
 	fmt.Fprintf(os.Stderr, "%s: %.1f s\n", sc.name(), time.Since(began).Seconds())
-	return sc.rows(r), nil
+	return r, nil
 }
 
 // String is for the line of a round.

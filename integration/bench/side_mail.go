@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	gomail "github.com/wneessen/go-mail"
 
@@ -135,6 +136,7 @@ type goMail struct {
 	keep    bool
 	clients []*gomail.Client // of the last request, connected if keep
 	to      mailbox
+	used    time.Time
 }
 
 func (m *goMail) ops() map[string]op { return map[string]op{"mails": m.mails} }
@@ -146,6 +148,7 @@ func (m *goMail) mails(ctx context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	text := mailText()
+	defer func() { m.used = time.Now() }()
 	return answer{}, busy(ctx, r.Concurrency, r.Jobs, func(ctx context.Context, i, _ int) error {
 		msg, err := mailMessage(mailFrom, mailTo, mailSubject, text)
 		if err != nil {
@@ -158,10 +161,21 @@ func (m *goMail) mails(ctx context.Context, r request) (answer, error) {
 	})
 }
 
+// keepFor is how long a connection of go-mail may rest: after 15 s it runs into the
+// deadline of its last command.
+const keepFor = 5 * time.Second
+
 // connect makes the clients, unless they are there.
 func (m *goMail) connect(ctx context.Context, r request) error {
-	if len(m.clients) == r.Concurrency && m.to == *r.Mail {
+	rested := time.Since(m.used)
+	m.used = time.Now()
+	if len(m.clients) == r.Concurrency && m.to == *r.Mail && rested < keepFor {
 		return nil
+	}
+	for _, c := range m.clients {
+		if m.keep {
+			_ = c.Close() // it may have run out already
+		}
 	}
 	m.clients, m.to = make([]*gomail.Client, r.Concurrency), *r.Mail
 	return busy(ctx, r.Concurrency, r.Concurrency, func(ctx context.Context, _, n int) error {

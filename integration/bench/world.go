@@ -32,12 +32,11 @@ type world struct {
 		dir   string
 		why   string // it is not there
 	}
-	all map[string]map[string]figures // medians, by scenario and side
 }
 
 // newWorld makes a directory and starts a Redis.
 func newWorld(_ context.Context, s settings) (*world, error) {
-	w := &world{settings: s, all: map[string]map[string]figures{}}
+	w := &world{settings: s}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "sealpost-bench-*"); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
@@ -65,9 +64,6 @@ func (w *world) endFrom(mark int) {
 }
 
 func (w *world) close() { w.endFrom(0) }
-
-// keep keeps the medians of a scenario for the report.
-func (w *world) keep(name string, r results) { w.all[name] = r.of }
 
 // program builds the program once.
 func (w *world) program() (string, error) {
