@@ -63,7 +63,7 @@ func run(ctx context.Context) error {
 	if child != "" {
 		return serve(ctx, child, s.profiles)
 	}
-	w, err := newWorld(ctx, s)
+	w, err := newWorld(s)
 	if err != nil {
 		return err
 	}

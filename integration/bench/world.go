@@ -35,7 +35,7 @@ type world struct {
 }
 
 // newWorld makes a directory and starts a Redis.
-func newWorld(_ context.Context, s settings) (*world, error) {
+func newWorld(s settings) (*world, error) {
 	w := &world{settings: s}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "sealpost-bench-*"); err != nil {
@@ -162,7 +162,7 @@ func (w *world) installNPM(ctx context.Context) (string, error) {
 	return ready, nil
 }
 
-// empty empties Redis and its statistics.
+// empty removes all keys.
 func (w *world) empty(ctx context.Context) error {
 	if err := w.rdb.FlushAll(ctx).Err(); err != nil {
 		return fmt.Errorf("empty Redis: %w", err)
