@@ -19,10 +19,11 @@ const (
 	laneJitter  = 3 * time.Second        // more than the horizon, so that a backlog does not come back as one
 	laneMemory  = 16                     // attempts over which the time of one is averaged
 	laneGuess   = time.Second            // time of an attempt while none has ended
-	// suspectGuess is the same for jobs that lost their worker. Most are the
-	// innocent neighbours of one that did it: at a second each, the 129 jobs of a
-	// worker killed beside others came back over a minute (chaos -quiet-server).
-	suspectGuess = 20 * time.Millisecond
+	// suspectStep is the longest time between two hand-backs of jobs that lost their
+	// worker. Most are the innocent neighbours of one that did it; spaced by the
+	// first attempt, which opens a connection, the 100 jobs of a killed worker came
+	// back over half a minute (chaos -quiet-server).
+	suspectStep  = 20 * time.Millisecond
 	laneIdle     = time.Second // an empty lane is forgotten after this
 	// A lane that was fast and stalls for a moment gets its jobs back after ten
 	// times the stall: a backlog of 10,000 that was handed back while a busy
@@ -317,11 +318,7 @@ func (l *lane) rate() float64 {
 	if other := l.pacing.took; other > 0 && (took == 0 || other < took) {
 		took = other // jobs that come back too soon cost little, but a lane must not run empty
 	}
-	switch {
-	case took > 0:
-	case l.name == suspectLane:
-		took = suspectGuess
-	default:
+	if took == 0 {
 		took = laneGuess
 	}
 	slots := float64(l.slots)
@@ -344,7 +341,11 @@ func (l *lane) pace(now time.Time) time.Duration {
 			next = t
 		}
 	}
-	l.clock = next.Add(time.Duration(float64(time.Second) / l.rate()))
+	step := time.Duration(float64(time.Second) / l.rate())
+	if l.name == suspectLane {
+		step = min(step, suspectStep)
+	}
+	l.clock = next.Add(step)
 	horizon := laneHorizon
 	if now.Sub(l.stalled) < laneCalm {
 		horizon = min(horizon, max(laneCalm, laneStall*l.stall))
