@@ -17,6 +17,9 @@ const (
 	readBlock   = 500 * time.Millisecond // a blocking read; also how long a drain may wait for it
 	reclaimPage = 50                     // entries taken over in one script call
 	startAlone  = 8                      // so many jobs are started while the next are read
+	// reclaimEach bounds how long a lease that ran out goes unseen. With a part of
+	// the lease alone, half of that was added to each take-over (chaos).
+	reclaimEach = 500 * time.Millisecond
 )
 
 // partition is one stream and what this process holds of it.
@@ -99,7 +102,7 @@ func (p *partition) fetch(ctx context.Context, n int) ([]entry, error) {
 			return nil, err
 		}
 		if p.cursor == "0-0" {
-			p.reclaim = now.Add(jittered(p.pool.cfg.Lease / 4))
+			p.reclaim = now.Add(jittered(min(p.pool.cfg.Lease/4, p.pool.each(reclaimEach))))
 		}
 		if len(entries) > 0 {
 			return entries, nil
