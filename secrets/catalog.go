@@ -188,18 +188,18 @@ func (c *Catalog) changedSince(ctx context.Context, version int64) ([]string, er
 // readSome reads the records of ids and the manifest in one moment. A record
 // that is gone is nil.
 func (c *Catalog) readSome(ctx context.Context, ids []string, into map[string]*record) (int64, []byte, error) {
-	pipe := c.store.rdb.TxPipeline()
-	manifest := pipe.HMGet(ctx, c.store.keys.manifest(SetSecrets), "v", "seal")
-	cmds := make([]*redis.SliceCmd, len(ids))
-	for i, id := range ids {
-		cmds[i] = pipe.HMGet(ctx, c.store.keys.secret(id), "body", "ct", "mac")
+	keys := []string{c.store.keys.manifest(SetSecrets)}
+	for _, id := range ids {
+		keys = append(keys, c.store.keys.secret(id))
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	reply, err := secretsRead.Run(ctx, c.store.rdb, keys).Slice()
+	if err != nil {
 		return 0, nil, fmt.Errorf("read changed secrets: %w", err)
 	}
+	row := func(i int) []any { fields, _ := reply[i].([]any); return fields }
 	for i, id := range ids {
 		into[id] = nil
-		raw, ok := storedOf(cmds[i].Val())
+		raw, ok := storedOf(row(i + 1))
 		if !ok {
 			continue
 		}
@@ -209,7 +209,7 @@ func (c *Catalog) readSome(ctx context.Context, ids []string, into map[string]*r
 		}
 		into[id] = rec
 	}
-	return manifestFields(SetSecrets, manifest.Val())
+	return manifestFields(SetSecrets, row(0))
 }
 
 // apply puts the records of a step in their places.

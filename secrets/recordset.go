@@ -16,9 +16,13 @@ var recordsWriteLua string
 //go:embed scripts/records_read.lua
 var recordsReadLua string
 
+//go:embed scripts/records_all.lua
+var recordsAllLua string
+
 var (
 	recordsWrite = redis.NewScript(recordsWriteLua)
 	recordsRead  = redis.NewScript(recordsReadLua)
+	recordsAll   = redis.NewScript(recordsAllLua)
 )
 
 const (
@@ -115,23 +119,17 @@ func (s *RecordSet) step(ctx context.Context, whole bool) (Step, map[string]stri
 }
 
 func (s *RecordSet) readAll(ctx context.Context) (version, seal string, raw map[string]string, err error) {
-	pipe := s.rdb.TxPipeline()
-	manifest := pipe.HMGet(ctx, s.base+"manifest:"+s.name, "v", "seal")
-	all := pipe.HGetAll(ctx, s.base+s.name)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return "", "", nil, err
-	}
-	version, ok := manifest.Val()[0].(string)
-	if !ok {
-		version = "0"
-	}
-	seal, _ = manifest.Val()[1].(string)
-	return version, seal, all.Val(), nil
+	return recordsOf(recordsAll.Run(ctx, s.rdb, []string{s.base + s.name, s.base + "manifest:" + s.name}))
 }
 
 func (s *RecordSet) readChanges(ctx context.Context) (version, seal string, raw map[string]string, err error) {
-	out, err := recordsRead.Run(ctx, s.rdb, []string{s.base + s.name, s.base + "manifest:" + s.name, s.base + s.name + ":changed"},
-		s.follower.Manifest().Version, maxRecordChanges).StringSlice()
+	return recordsOf(recordsRead.Run(ctx, s.rdb, []string{s.base + s.name, s.base + "manifest:" + s.name, s.base + s.name + ":changed"},
+		s.follower.Manifest().Version, maxRecordChanges))
+}
+
+// recordsOf reads the answer of records_all and records_read.
+func recordsOf(cmd *redis.Cmd) (version, seal string, raw map[string]string, err error) {
+	out, err := cmd.StringSlice()
 	if err != nil {
 		return "", "", nil, err
 	}

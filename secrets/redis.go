@@ -26,7 +26,15 @@ var deleteLua string
 //go:embed scripts/repair.lua
 var repairLua string
 
+//go:embed scripts/secrets_read.lua
+var secretsReadLua string
+
+//go:embed scripts/audit_full.lua
+var auditFullLua string
+
 var (
+	secretsRead = redis.NewScript(secretsReadLua)
+	auditFull   = redis.NewScript(auditFullLua)
 	initScript   = redis.NewScript(initLua)
 	putScript    = redis.NewScript(putLua)
 	deleteScript = redis.NewScript(deleteLua)

@@ -124,13 +124,35 @@ func (r *Revision) exchange(ctx context.Context, entries []tripEntry) (string, e
 	if err == nil {
 		return rev.Val(), nil
 	}
-	for _, c := range cmds[:len(cmds)-1] {
-		if c.Err() != nil {
+	var refused []AuditEntry
+	for i, c := range cmds[:len(cmds)-1] {
+		switch {
+		case redis.IsOOMError(c.Err()):
+			refused = append(refused, entries[i])
+		case c.Err() != nil:
 			return "", fmt.Errorf("write audit entry: %w", c.Err())
 		}
+	}
+	if len(refused) > 0 {
+		return r.exchangeFull(ctx, refused)
 	}
 	if errors.Is(rev.Err(), redis.Nil) { // nothing was ever written
 		return "", nil
 	}
 	return "", fmt.Errorf("read revision: %w", err)
+}
+
+// exchangeFull is exchange with a Redis that has reached its maxmemory: the jobs
+// that wait there need their secrets, and end only so. An entry is never left out.
+func (r *Revision) exchangeFull(ctx context.Context, entries []AuditEntry) (string, error) {
+	args := []any{AuditMax}
+	for _, e := range entries {
+		fields := e.Fields()
+		args = append(append(args, len(fields)), fields...)
+	}
+	rev, err := auditFull.Run(ctx, r.rdb, []string{r.keys.audit(), r.keys.rev()}, args...).Text()
+	if err != nil {
+		return "", fmt.Errorf("write audit entry: %w", err)
+	}
+	return rev, nil
 }
