@@ -15,8 +15,11 @@ import (
 
 const (
 	readBlock   = 500 * time.Millisecond // a blocking read; also how long a drain may wait for it
-	reclaimPage = 50                     // entries taken over in one script call
 	startAlone  = 8                      // so many jobs are started while the next are read
+	reclaimPage = 50                     // lost claims looked at in one script call
+	// reclaimStart is the cursor of a look for lost claims that begins, and of one
+	// that has ended.
+	reclaimStart = "0-0"
 	// reclaimEach bounds how long a lease that ran out goes unseen. With a part of
 	// the lease alone, half of that was added to each take-over (chaos).
 	reclaimEach = 500 * time.Millisecond
@@ -24,14 +27,16 @@ const (
 
 // partition is one stream and what this process holds of it.
 type partition struct {
-	pool    *Pool
-	index   int
-	keys    keys
-	held    held
-	cursor  string    // of the reclaim in progress
-	reclaim time.Time // next one
-	hot     bool      // the last read came back with jobs
-	foreign bool      // no process of our number of partitions puts jobs here
+	pool     *Pool
+	index    int
+	keys     keys
+	held     held
+	cursor   string    // of the reclaim in progress
+	reclaim  time.Time // next one
+	took     time.Time // when it last brought jobs
+	hot      bool      // the last read came back with jobs
+	suspects bool      // some wait until the slot for them is free
+	foreign  bool      // no process of our number of partitions puts jobs here
 
 	starting sync.WaitGroup // has one while a batch is being started
 }
@@ -95,16 +100,20 @@ func (p *partition) share() int {
 // fetch returns up to n entries: those of lost workers first, when it is time
 // to look for them, else new ones.
 func (p *partition) fetch(ctx context.Context, n int) ([]entry, error) {
-	if now := time.Now(); !now.Before(p.reclaim) {
-		p.starting.Wait() // takeOver tells our own jobs by those that have been started
-		entries, err := p.takeOver(ctx, min(n, reclaimPage))
+	now := time.Now()
+	if p.mayTakeOver(now) > 0 {
+		p.starting.Wait() // takeOver tells our own jobs, and the free slots, by those that have been started
+	}
+	if most := p.mayTakeOver(now); most > 0 {
+		entries, err := p.takeOver(ctx, min(n, most))
 		if err != nil {
 			return nil, err
 		}
-		if p.cursor == "0-0" {
+		if p.cursor == reclaimStart {
 			p.reclaim = now.Add(jittered(min(p.pool.cfg.Lease/4, p.pool.each(reclaimEach))))
 		}
 		if len(entries) > 0 {
+			p.took = now
 			return entries, nil
 		}
 	}
@@ -121,6 +130,8 @@ func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	block := p.pool.cfg.block
 	if p.foreign || p.hot && len(p.pool.partitions()) > 1 {
 		block = -1
+	} else if p.suspects || p.cursor != reclaimStart {
+		block = min(block, p.pool.each(suspectLook))
 	}
 	crashpoint.Point("read-before")
 	streams, err := p.pool.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
@@ -157,7 +168,8 @@ func (p *partition) ensureGroup(ctx context.Context) {
 // takeOver claims entries whose holder let the lease run out.
 func (p *partition) takeOver(ctx context.Context, n int) ([]entry, error) {
 	lease := p.pool.cfg.Lease.Milliseconds()
-	args := []any{p.pool.consumer, lease, n, p.cursor, MaxCrashes}
+	from := p.cursor
+	args := []any{p.pool.consumer, lease, reclaimPage, from, MaxCrashes, suspicion, p.pool.lanes.suspectRoom(), n, loner, suspectSlots}
 	crashpoint.Point("reclaim-before")
 	reply, err := scriptReclaim.Run(ctx, p.pool.rdb, p.keys.with(), args...).Slice()
 	if err != nil {
@@ -165,14 +177,13 @@ func (p *partition) takeOver(ctx context.Context, n int) ([]entry, error) {
 		return nil, err
 	}
 	crashpoint.Point("reclaim-after")
-	const parts = 3
+	const parts = 4
 	if len(reply) < parts {
 		return nil, fmt.Errorf("reclaim: answer of %d parts", len(reply))
 	}
 	p.cursor, _ = reply[0].(string)
-	if p.cursor == "" {
-		p.cursor = "0-0"
-	}
+	left, _ := reply[3].(int64)
+	p.suspects = left > 0 || p.suspects && from != reclaimStart
 	buried, _ := reply[2].([]any)
 	for _, jid := range buried {
 		p.pool.log.Warn("job is dead: its worker died or lost it too often", "job", publicID(p.index, fmt.Sprint(jid)))
@@ -222,6 +233,9 @@ func (p *partition) start(entries []entry, at time.Duration) {
 	claims := make([]*claim, len(entries))
 	for i, e := range entries {
 		claims[i] = newClaim(p, e, at)
+		if claims[i].takenOver() {
+			p.pool.taken.Add(1)
+		}
 	}
 	p.held.add(claims)
 	crashpoint.Point("claimed")

@@ -19,12 +19,7 @@ const (
 	laneJitter  = 3 * time.Second        // more than the horizon, so that a backlog does not come back as one
 	laneMemory  = 16                     // attempts over which the time of one is averaged
 	laneGuess   = time.Second            // time of an attempt while none has ended
-	// suspectStep is the longest time between two hand-backs of jobs that lost their
-	// worker. Most are the innocent neighbours of one that did it; spaced by the
-	// first attempt, which opens a connection, the 100 jobs of a killed worker came
-	// back over half a minute (chaos -quiet-server).
-	suspectStep  = 20 * time.Millisecond
-	laneIdle     = time.Second // an empty lane is forgotten after this
+	laneIdle    = time.Second            // an empty lane is forgotten after this
 	// A lane that was fast and stalls for a moment gets its jobs back after ten
 	// times the stall: a backlog of 10,000 that was handed back while a busy
 	// machine paused for 0.3 s came back over 30 s (make lanes).
@@ -33,8 +28,6 @@ const (
 	laneTick     = 100 * time.Millisecond
 	throttleBase = time.Second
 	throttleMax  = 5 // doublings of throttleBase: 32 s
-	maxSuspicion = 2 // crashes after which a job does not even wait beside another
-	suspectLane  = "\x00suspect"
 )
 
 // lanes shares the slots of a process among its lanes.
@@ -66,6 +59,7 @@ type lane struct {
 	pacing  pacing        // what all processes know; see pacelane.go
 
 	silent int    // attempts in a row without an answer; see breaker.go
+	alone  bool   // what runs is a loner; see suspect.go
 	broken bool   // the destination does not answer
 	trips  int    // pauses since it broke
 	probe  *claim // the one job that a broken lane tries
@@ -102,10 +96,14 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 			ls.begin(l, c, now)
 			return laneStart, 0
 		}
-	case l.waits() == 0 && l.free():
+	case l.name == suspectLane && !l.bears(c):
+	case l.free() && (l.waits() == 0 || c.takenOver()):
 		ls.begin(l, c, now)
 		return laneStart, 0
-	case l.waits() < l.room(now) && !(l.name == suspectLane && c.Crashes >= maxSuspicion):
+	case c.takenOver() && l.ahead(c, now):
+		ls.waiting++
+		return laneWait, 0
+	case l.waits() < l.room(now):
 		l.waiting = append(l.waiting, c)
 		ls.waiting++
 		return laneWait, 0
@@ -113,13 +111,12 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 	return laneFull, l.pace(now)
 }
 
-// lane returns the job's lane. A job that lost its worker before may have been
-// the cause, so all such jobs share one lane of one slot: if it happens again
-// few others are hit.
+// lane returns the job's lane. A job that lost its worker twice may have been the
+// cause, so all such jobs share one lane of few slots.
 func (ls *lanes) lane(c *claim, now time.Time) *lane {
 	name, slots := c.destination(), ls.slots
-	if c.Crashes > 0 {
-		name, slots = suspectLane, 1
+	if c.Crashes >= suspicion {
+		name, slots = suspectLane, suspectSlots
 	}
 	l := ls.byName[name]
 	if l == nil {

@@ -151,28 +151,85 @@ func TestAThrottledLaneStops(t *testing.T) {
 	}
 }
 
-func TestSuspectsRunOneAtATime(t *testing.T) {
+func TestSuspectsRunApart(t *testing.T) {
 	now := time.Now()
 	ls := newLanes(8)
-	if started, waiting, _, _ := admits(ls, "a", 3, 1, now); len(started) != 1 || waiting != 2 {
-		t.Errorf("after one crash: got %d started, %d waiting; want 1 and 2", len(started), waiting)
+	room := func(want int) {
+		t.Helper()
+		if got := ls.suspectRoom(); got != want {
+			t.Errorf("got room for %d suspects, want %d", got, want)
+		}
 	}
-	if started, waiting, full, _ := admits(ls, "b", 3, 2, now); len(started)+waiting != 0 || full != 3 {
-		t.Errorf("after two crashes: got %d started, %d waiting, %d full; want no neighbour", len(started), waiting, full)
+	room(suspectSlots)
+	few, waiting, full, _ := admits(ls, "b", suspectSlots+2, suspicion, now)
+	if len(few) != suspectSlots || waiting != 0 || full != 2 {
+		t.Fatalf("after two losses: got %d started, %d waiting, %d full; want %d, and none beside them", len(few), waiting, full, suspectSlots)
 	}
-	if started, _, _, _ := admits(ls, "a", 3, 0, now); len(started) != 3 {
-		t.Errorf("others of the lane: got %d started, want 3", len(started))
+	room(0)
+	if got, _, _, _ := admits(ls, "a", 3, 0, now); len(got) != 3 {
+		t.Errorf("others of the lane: got %d started, want 3", len(got))
+	}
+	if got, _, _, _ := admits(ls, "a", 3, suspicion-1, now); len(got) != 3 {
+		t.Errorf("after one loss: got %d started, want 3: most are innocent", len(got))
+	}
+	for _, c := range few {
+		if got, waiting, _, _ := admits(ls, "b", 1, loner, now); len(got)+waiting != 0 {
+			t.Error("a job that lost its worker three times runs beside another suspect")
+		}
+		ls.done(c, endOK, time.Millisecond, now)
+	}
+	room(suspectSlots)
+	alone, _, _, _ := admits(ls, "b", 2, loner, now)
+	if len(alone) != 1 {
+		t.Fatalf("after three losses: got %d started, want one alone", len(alone))
+	}
+	room(0)
+	if got, waiting, _, _ := admits(ls, "b", 1, suspicion, now); len(got)+waiting != 0 {
+		t.Error("a suspect runs beside one that lost its worker three times")
+	}
+	ls.done(alone[0], endOK, time.Millisecond, now)
+	room(suspectSlots)
+}
+
+// What was taken over has waited for a lease: it goes before what was read, and
+// what is then too much goes back from the end.
+func TestWhatWasTakenOverGoesFirst(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(2)
+	started, _, _, _ := admits(ls, "a", 2, 0, now)
+	ls.done(started[0], endOK, laneBuffer, now) // from now on the room is 2
+	admits(ls, "a", 3, 0, now)
+	late := started[1].lane.waiting[len(started[1].lane.waiting)-1]
+	var over []*claim
+	for i := range 3 {
+		c := job("a", 1)
+		c.deliveries = 2
+		v, _ := ls.admit(c, now)
+		if want := []verdict{laneWait, laneWait, laneFull}[i]; v != want {
+			t.Fatalf("job %d that was taken over: got verdict %v, want %v", i, v, want)
+		}
+		over = append(over, c)
+	}
+	if back, _ := ls.tick(now); len(back) != 2 || back[1].c != late {
+		t.Fatalf("%d jobs were handed back, want the 2 that were read", len(back))
+	}
+	for _, want := range over[:2] {
+		next, _, _ := ls.done(started[1], endOK, laneBuffer, now)
+		if next != want {
+			t.Fatal("a job that was taken over is not the next")
+		}
+		started[1] = next
 	}
 }
 
 // The time before a lane had anything to do says nothing about its speed.
 func TestALaneThatWasIdleIsNotSlow(t *testing.T) {
 	now := time.Now()
-	ls := newLanes(8)
-	started, _, _, _ := admits(ls, "a", 1, 1, now)
+	ls := newLanes(1)
+	started, _, _, _ := admits(ls, "a", 1, 0, now)
 	ls.done(started[0], endOK, time.Millisecond, now.Add(time.Millisecond))
 	now = now.Add(900 * time.Millisecond) // less than it takes to forget the lane
-	if started, waiting, _, _ := admits(ls, "a", 100, 1, now); len(started) != 1 || waiting != 99 {
+	if started, waiting, _, _ := admits(ls, "a", 100, 0, now); len(started) != 1 || waiting != 99 {
 		t.Fatalf("%d started, %d waiting, want 1 and 99", len(started), waiting)
 	}
 	if back, _ := ls.tick(now.Add(time.Millisecond)); len(back) > 0 {
@@ -184,7 +241,7 @@ func TestALaneThatWasIdleIsNotSlow(t *testing.T) {
 func TestSuspectsComeBackSoon(t *testing.T) {
 	now := time.Now()
 	ls := newLanes(8)
-	_, _, full, delays := admits(ls, "a", 101, 2, now)
+	_, _, full, delays := admits(ls, "a", 100+suspectSlots, suspicion, now)
 	if last := delays[len(delays)-1]; full != 100 || last > 5*time.Second {
 		t.Errorf("%d handed back, the last for %v, want 100 within 5s", full, last)
 	}

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -90,4 +91,13 @@ func same(rt *rapid.T, what string, got []string, want map[string]bool) {
 	if diff := cmp.Diff(got, slices.Sorted(maps.Keys(want)), cmp.Transformer("empty", func(s []string) string { return strings.Join(s, " ") })); diff != "" {
 		rt.Fatalf("%s (-got +want):\n%s", what, diff)
 	}
+}
+
+// crashesOf is the count in a job's meta.
+func crashesOf(meta string) int {
+	var m struct {
+		C int `json:"c"`
+	}
+	_ = json.Unmarshal([]byte(meta), &m) // "" of a job that was nowhere else
+	return m.C
 }

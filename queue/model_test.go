@@ -325,11 +325,13 @@ func (m *model) promote(rt *rapid.T) {
 	m.run(rt, "promote", nil, rapid.IntRange(1, 5).Draw(rt, "limit"))
 }
 
-// takeOver claims what has no lease any more, and only that.
+// takeOver claims only what has no lease any more, and no more suspects than asked.
 func (m *model) takeOver(rt *rapid.T) {
-	const lease, losses = 60_000, 3
+	const lease, losses, suspicion = 60_000, 3, 2
+	suspects := rapid.IntRange(0, 2).Draw(rt, "suspects")
 	w := workers.Draw(rt, "worker")
-	reply, _ := m.run(rt, "reclaim", nil, w, lease, rapid.IntRange(1, 3).Draw(rt, "count"), "0-0", losses).([]any)
+	reply, _ := m.run(rt, "reclaim", nil, w, lease, rapid.IntRange(1, 3).Draw(rt, "looked at"), "0-0", losses, suspicion, suspects,
+		rapid.IntRange(1, 3).Draw(rt, "count"), losses, 2).([]any)
 	if reply == nil {
 		return
 	}
@@ -340,7 +342,13 @@ func (m *model) takeOver(rt *rapid.T) {
 		if !m.old[eid] {
 			rt.Fatalf("%s takes over %s, whose lease has not run out", w, eid)
 		}
+		if deliveries := e[1].(int64); crashesOf(e[2].(string))+int(deliveries)-1 >= suspicion {
+			suspects--
+		}
 		m.claim(rt, w, eid, e[2].(string))
+	}
+	if suspects < 0 {
+		rt.Fatalf("%s takes over more suspects than it has slots for", w)
 	}
 	buried, _ := reply[2].([]any)
 	for _, jid := range buried {

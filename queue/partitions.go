@@ -107,7 +107,7 @@ func (p *Pool) addPartitions(n int) []*partition {
 	had := len(list)
 	for i := had; i < n; i++ {
 		list = append(list, &partition{
-			pool: p, index: i, keys: newKeys(p.cfg.Prefix, i), cursor: "0-0", foreign: i >= p.cfg.Partitions,
+			pool: p, index: i, keys: newKeys(p.cfg.Prefix, i), cursor: reclaimStart, foreign: i >= p.cfg.Partitions,
 		})
 	}
 	p.parts.Store(&list)

@@ -98,6 +98,7 @@ type Pool struct {
 	work     *ready
 	epoch    time.Time
 	skew     atomic.Int64 // Redis' clock minus ours
+	taken    atomic.Int64 // claims that were taken over and have not ended
 	quiet    quiet
 	jobs     context.Context // of all handlers; ends Grace after the intake
 	running  atomic.Bool

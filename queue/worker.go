@@ -342,6 +342,7 @@ func (p *Pool) release(c *claim) {
 // hand gives the outcome to the settler and frees the slot; when Redis takes
 // no outcomes, the slot is free when it has taken this one.
 func (p *Pool) hand(c *claim) {
+	p.untake(c)
 	crashpoint.Point("handed")
 	c.slot = p.settler.stuck.Load()
 	free := !c.slot
@@ -353,6 +354,7 @@ func (p *Pool) hand(c *claim) {
 
 // drop forgets a job that another worker has by now.
 func (p *Pool) drop(c *claim) {
+	p.untake(c)
 	c.part.held.remove([]*claim{c})
 	p.slots.put(1)
 	p.log.Debug("lease lost", "job", c.Job.ID, "kind", c.kind)

@@ -7,12 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sealpost/sealpost/queue"
 )
 
 var crashRules = []rule{
 	{"a job of a dead worker is done by another and the crash is counted", ruleReclaim},
 	{"a job that kills its workers becomes a dead letter", rulePoison},
+	{"a job that lost three workers runs alone, and the next stays where it is", ruleSuspects},
 	{"crashes are remembered over a hand-back", rulePoisonOverPlaces},
 	{"a retried poison job begins anew", rulePoisonRetried},
 	{"a late success ends the retry of a later holder", ruleLateDone},
@@ -68,6 +71,53 @@ func rulePoison(t *testing.T, r *rig) {
 	}
 }
 
+// ruleSuspects has three jobs that lost three workers: a process takes one after
+// the other, and those that it leaves count no loss, whoever is killed.
+func ruleSuspects(t *testing.T, r *rig) {
+	const n = 3
+	suspects, neighbours := map[string]bool{}, []string{}
+	for range n {
+		r.enqueue()
+		eid := r.claim("ghost")
+		suspects[eid] = true
+		r.age(eid, "ghost", 3)
+	}
+	for range n {
+		r.enqueue()
+		neighbours = append(neighbours, r.claim("other"))
+	}
+	cfg, g := r.config(), newGate()
+	cfg.Lease = time.Hour // no lease runs out but those that do here
+	Run(t, cfg, &Handler{Do: g.do})
+	for left := n - 1; left >= 0; left-- {
+		if c := g.wait(t); c.Crashes != 3 {
+			t.Errorf("got a claim with %d crashes, want 3", c.Crashes)
+		}
+		// One that was lost once comes after them in the list, and is done beside the
+		// suspect: so the list has been gone through.
+		r.age(neighbours[left], "other", 1)
+		if c := g.wait(t); c.Crashes != 1 {
+			t.Errorf("got a neighbour with %d crashes, want 1", c.Crashes)
+		}
+		p, err := r.rdb.XPendingExt(r.ctx, &redis.XPendingExtArgs{Stream: r.base + "jobs", Group: "w", Start: "-", End: "+", Count: n, Consumer: "ghost"}).Result()
+		if err != nil || len(p) != left {
+			t.Fatalf("got %d jobs left with the dead worker, %v; want %d", len(p), err, left)
+		}
+		for _, e := range p {
+			if !suspects[e.ID] || e.RetryCount != 3 {
+				t.Errorf("got entry %s with %d deliveries left, want one of %v with 3", e.ID, e.RetryCount, suspects)
+			}
+		}
+		g.out <- nil
+		g.out <- nil
+	}
+	Eventually(t, "all are done", func() bool {
+		n, err := r.rdb.XLen(r.ctx, r.base+"jobs").Result()
+		return err == nil && n == 0
+	})
+	r.nothingLeft()
+}
+
 func rulePoisonOverPlaces(t *testing.T, r *rig) {
 	id := r.enqueue()
 	r.ghost(2) // the takeover finds 2 crashes
@@ -108,12 +158,21 @@ func rulePoisonRetried(t *testing.T, r *rig) {
 	r.nothingLeft()
 }
 
+// sleeper is the config of a pool that does not notice a lost lease and takes
+// nothing over: for longer than any entry is old here. Else it might take the job
+// back from the thief before the other pool does, as it may.
+func (r *rig) sleeper() queue.PoolConfig {
+	cfg := r.config()
+	cfg.Lease = 100 * time.Hour
+	return cfg
+}
+
 // lateSetup has a first pool in the middle of an attempt while a second one
 // has taken the job over, does it with second, and has brought it to state.
 func (r *rig) lateSetup(second Func, state queue.State) (id string, first *gate) {
 	r.t.Helper()
 	first = newGate()
-	r.run(first.do)
+	Run(r.t, r.sleeper(), &Handler{Do: first.do})
 	id = r.enqueue()
 	first.wait(r.t)
 	r.steal()
@@ -144,7 +203,7 @@ func ruleLateDoneDead(t *testing.T, r *rig) {
 func ruleLateFailure(t *testing.T, r *rig) {
 	second := newGate()
 	first := newGate()
-	_, stop := r.run(first.do)
+	stop := Run(t, r.sleeper(), &Handler{Do: first.do})
 	id := r.enqueue()
 	first.wait(t)
 	r.steal()
@@ -163,7 +222,7 @@ func ruleLateFailure(t *testing.T, r *rig) {
 }
 
 func ruleBeginLost(t *testing.T, r *rig) {
-	cfg := r.config()
+	cfg := r.sleeper()
 	began := make(chan error, 1)
 	ready, steal := make(chan struct{}), make(chan struct{})
 	h := &Handler{Do: func(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
@@ -195,7 +254,7 @@ func ruleMarkFound(t *testing.T, r *rig) {
 		}
 		return g.do(ctx, c)
 	}
-	r.run(do)
+	Run(t, r.sleeper(), &Handler{Do: do})
 	id := r.enqueue(`"on_ambiguous":"park"`)
 	g.wait(t)
 	r.steal() // the first worker is as good as dead
