@@ -80,15 +80,15 @@ func TestSimulatedWorlds(t *testing.T) {
 }
 
 // TestAnIdlePoolAsksRedisAtItsPace counts what a pool asks that has nothing to
-// do: a promote each 100 ms, a read each 500 ms, what is learnt of others each second,
-// the records of the last three minutes each 5 s, and a little.
+// do: a promote each 100 ms, a read and a look for lost claims each 500 ms, what is
+// learnt of others each second, the records of the last three minutes each 5 s, and a little.
 func TestAnIdlePoolAsksRedisAtItsPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newSimWorld(t, *simSeed, 1)
 		before := w.calls.Load()
 		time.Sleep(20 * time.Second)
-		const pools, promotes, reads, limits, records, sweeps, others = 2, 20 * 10, 20 * 2, 20, 20 / 5 * 3, 2, 20
-		if got, most := w.calls.Load()-before, int64(pools*(promotes*4/3+reads+(limits+records+sweeps)*4/3+others)); got > most || got < pools*promotes/2 {
+		const pools, promotes, reads, looks, limits, records, sweeps, others = 2, 20 * 10, 20 * 2, 20 * 2, 20, 20 / 5 * 3, 2, 20
+		if got, most := w.calls.Load()-before, int64(pools*(promotes*4/3+reads+(looks+limits+records+sweeps)*4/3+others)); got > most || got < pools*promotes/2 {
 			t.Errorf("got %d calls in 20 s, want at most %d", got, most)
 		}
 		w.close()
