@@ -33,8 +33,8 @@ var secretsReadLua string
 var auditFullLua string
 
 var (
-	secretsRead = redis.NewScript(secretsReadLua)
-	auditFull   = redis.NewScript(auditFullLua)
+	secretsRead  = redis.NewScript(secretsReadLua)
+	auditFull    = redis.NewScript(auditFullLua)
 	initScript   = redis.NewScript(initLua)
 	putScript    = redis.NewScript(putLua)
 	deleteScript = redis.NewScript(deleteLua)
