@@ -57,6 +57,10 @@ func TestAFullRedisStillOpensSecrets(t *testing.T) {
 	if err != nil || rdb.XLen(ctx, w.key("audit")).Val() != before+1 || log[0].Op != "open" || log[0].Why != use.Why || log[0].ID != ref.ID {
 		t.Errorf("got audit entries %+v, %v; want one more, of the opening", log, err)
 	}
+	current, err := secrets.NewRevision(rdb, w.keyring).NoteAt(ctx, rev, entry.Prepare())
+	if n := rdb.XLen(ctx, w.key("audit")).Val(); err != nil || current != rev || n != before+2 {
+		t.Errorf("an entry at a revision: got %q, %v and %d entries; want it written at %q", current, err, n-before, rev)
+	}
 	if _, _, err := other.Put(ctx, "test", put("OTHER", smtpValue)); err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("Put: got %v, want it refused: Redis is full", err)
 	}

@@ -11,7 +11,15 @@ import (
 //go:embed scripts/note.lua
 var noteLua string
 
-var noteScript = redis.NewScript(noteLua)
+var (
+	noteScript = redis.NewScript(noteLua)
+
+	// noteFull is noteScript for a Redis that has reached its maxmemory, from 7.0
+	// on: the jobs that wait there need their secrets, and end only so. An entry is
+	// never left out. The stream is trimmed, so this takes no more than it would
+	// have had in the end, and the jobs give more back.
+	noteFull = redis.NewScript("#!lua flags=allow-oom\n" + noteLua)
+)
 
 // noteBatch is how many entries one call of the script writes, so that it holds
 // up Redis for less than a millisecond.
@@ -39,16 +47,20 @@ type tripEntry struct {
 	rev   string // see bound
 }
 
-// noteBound writes entries of which some are bound, and sets the revision that
-// each was written at, or left out at.
+// noteBound writes entries of which some may be bound, and returns the revision
+// that each was written at, or left out at.
 func (r *Revision) noteBound(ctx context.Context, entries []tripEntry) ([]string, error) {
 	revs := make([]string, len(entries))
 	keys := []string{r.keys.rev(), r.keys.audit()}
 	for from := 0; from < len(entries); from += noteBatch {
 		some := entries[from:min(from+noteBatch, len(entries))]
-		rev, err := noteScript.Run(ctx, r.rdb, keys, noteArgs(some)...).Text()
+		args := noteArgs(some)
+		rev, err := noteScript.Run(ctx, r.rdb, keys, args...).Text()
+		if redis.IsOOMError(err) {
+			rev, err = noteFull.Run(ctx, r.rdb, keys, args...).Text()
+		}
 		if err != nil {
-			return nil, fmt.Errorf("write audit entries: %w", err)
+			return revs, fmt.Errorf("write audit entries: %w", err)
 		}
 		for i := range some {
 			revs[from+i] = rev

@@ -29,12 +29,8 @@ var repairLua string
 //go:embed scripts/secrets_read.lua
 var secretsReadLua string
 
-//go:embed scripts/audit_full.lua
-var auditFullLua string
-
 var (
 	secretsRead  = redis.NewScript(secretsReadLua)
-	auditFull    = redis.NewScript(auditFullLua)
 	initScript   = redis.NewScript(initLua)
 	putScript    = redis.NewScript(putLua)
 	deleteScript = redis.NewScript(deleteLua)

@@ -124,7 +124,7 @@ func (r *Revision) exchange(ctx context.Context, entries []tripEntry) (string, e
 	if err == nil {
 		return rev.Val(), nil
 	}
-	var refused []AuditEntry
+	var refused []tripEntry
 	for i, c := range cmds[:len(cmds)-1] {
 		switch {
 		case redis.IsOOMError(c.Err()):
@@ -134,25 +134,11 @@ func (r *Revision) exchange(ctx context.Context, entries []tripEntry) (string, e
 		}
 	}
 	if len(refused) > 0 {
-		return r.exchangeFull(ctx, refused)
+		revs, err := r.noteBound(ctx, refused)
+		return revs[len(revs)-1], err
 	}
 	if errors.Is(rev.Err(), redis.Nil) { // nothing was ever written
 		return "", nil
 	}
 	return "", fmt.Errorf("read revision: %w", err)
-}
-
-// exchangeFull is exchange with a Redis that has reached its maxmemory: the jobs
-// that wait there need their secrets, and end only so. An entry is never left out.
-func (r *Revision) exchangeFull(ctx context.Context, entries []AuditEntry) (string, error) {
-	args := []any{AuditMax}
-	for _, e := range entries {
-		fields := e.Fields()
-		args = append(append(args, len(fields)), fields...)
-	}
-	rev, err := auditFull.Run(ctx, r.rdb, []string{r.keys.audit(), r.keys.rev()}, args...).Text()
-	if err != nil {
-		return "", fmt.Errorf("write audit entry: %w", err)
-	}
-	return rev, nil
 }
