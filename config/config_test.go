@@ -27,7 +27,7 @@ func defaults() Config {
 	return Config{
 		Redis: Redis{Addrs: []string{"127.0.0.1:6379"}}, APIAddr: "127.0.0.1:8080", OpsAddr: "127.0.0.1:9464",
 		Roles: Roles{Worker: true, API: true}, Slots: 256, LaneSlots: 32, Lease: time.Minute,
-		Grace: 25 * time.Second, MaxAttempts: 12, Partitions: 1, Durability: "memory", QueueMax: 10_000_000, DeadMax: 1_000_000,
+		Grace: 25 * time.Second, MaxAttempts: 12, Partitions: 1, Durability: "memory", QueueMax: 10_000_000, DeadMax: 1_000_000, LogMax: 2_000_000,
 		LogRetention: 24 * time.Hour, LogLevel: slog.LevelInfo, LogFormat: "json", URL: "http://127.0.0.1:8080",
 		ScriptTimeout: time.Minute,
 		SendgridURL:   "https://api.sendgrid.com", TwilioURL: "https://api.twilio.com",

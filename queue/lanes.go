@@ -299,7 +299,8 @@ func (l *lane) suspectSlow(now time.Time) {
 	}
 	still := now.Sub(l.moved)
 	if l.took == 0 && still > laneBuffer {
-		l.took = laneGuess
+		l.took = laneGuess // or it takes its time to open the first connection: also a stall
+		l.stall, l.stalled = still, now
 	}
 	if l.took > 0 && l.running >= l.slots && still > l.took {
 		if l.took < laneBuffer || now.Sub(l.stalled) < laneCalm {

@@ -55,8 +55,9 @@ func TestANewLaneKeepsABurstUntilItsSpeedIsKnown(t *testing.T) {
 	if len(back) != 92 {
 		t.Errorf("a lane where nothing ends: got %d handed back, want all but one for each slot, 92", len(back))
 	}
+	const horizon = laneStall * (laneBuffer + laneTick) // for what was seen of a stall; beyond, they are spread
 	for i := 1; i < len(back); i++ {
-		if gap := back[i].after - back[i-1].after; gap < 0 && back[i].after < laneHorizon {
+		if gap := back[i].after - back[i-1].after; gap < 0 && back[i].after < horizon {
 			t.Errorf("hand-back %d comes %v before the one in front of it", i, -gap)
 		}
 	}
@@ -355,6 +356,25 @@ func TestAStallOfAFastLaneIsSoonOver(t *testing.T) {
 		t.Errorf("after a stall of 0.4 s: %d handed back for up to %v, want about 4 s", full, slices.Max(delays))
 	}
 	for range 300 {
+		now = now.Add(laneTick)
+		ls.tick(now)
+	}
+	if _, _, full, delays := admits(ls, "a", 5000, 0, now); full == 0 || slices.Max(delays) < laneHorizon {
+		t.Errorf("after half a minute: %d handed back for up to %v, want all of %v", full, slices.Max(delays), laneHorizon)
+	}
+}
+
+func TestASlowFirstConnectionIsNoSlowLane(t *testing.T) {
+	now := time.Now()
+	ls := newLanes(4)
+	admits(ls, "a", 4, 0, now)
+	now = now.Add(laneBuffer + laneTick)
+	ls.tick(now)
+	_, _, full, delays := admits(ls, "a", 5000, 0, now)
+	if full == 0 || slices.Max(delays) > 5*time.Second {
+		t.Errorf("0.35 s into the first attempts: %d handed back for up to %v, want about 3.5 s", full, slices.Max(delays))
+	}
+	for range 300 { // it hangs
 		now = now.Add(laneTick)
 		ls.tick(now)
 	}
