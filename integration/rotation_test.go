@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/sealpost/sealpost/actions/sink"
 	"github.com/sealpost/sealpost/integration/peers"
 )
 
@@ -12,6 +13,7 @@ import (
 // logins are tried, so no account is locked.
 func TestAPasswordThatChangesAtTheServerCostsFewLoginsAndNoJob(t *testing.T) {
 	const jobs, workers = 10_000, 4
+	const maxConnections = 4 // of an account, the default
 	s := newSite(t)
 	s.serve("SEALPOST_ROLES=api")
 	mails := s.mailSink()
@@ -27,7 +29,9 @@ func TestAPasswordThatChangesAtTheServerCostsFewLoginsAndNoJob(t *testing.T) {
 	})
 	mails.SetLogin("sink", "changed-at-the-server")
 	before := mails.Counts().Messages
-	// Kept connections go on until they are full; then a new login is needed.
+	// Kept connections would go on for a thousand mails. The server ends each at its
+	// next mail, as one does that is restarted; then a new login is needed.
+	mails.Inject(sink.Fault{Stage: "mail", Times: workers * maxConnections, Cut: true})
 	peers.Eventually(t, later, "the rest of the jobs to be parked", func() error {
 		states, err := s.States()
 		if err != nil {
