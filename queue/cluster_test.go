@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -12,7 +13,11 @@ import (
 // A cluster refuses scripts whose keys are in two slots; one node shows that
 // as well as six.
 func TestConformCluster(t *testing.T) {
-	server := queuetest.NewServer(t, "--cluster-enabled", "yes", "--appendonly", "no")
+	bus, err := queuetest.FreePort() // the usual one, 10000 above the other, may be somebody else's
+	if err != nil {
+		t.Fatalf("find a port: %v", err)
+	}
+	server := queuetest.NewServer(t, "--cluster-enabled", "yes", "--appendonly", "no", "--cluster-port", strconv.Itoa(bus))
 	node := dial(t, server.Addr())
 	if err := node.ClusterAddSlotsRange(context.Background(), 0, 16383).Err(); err != nil {
 		t.Fatalf("CLUSTER ADDSLOTSRANGE: %v", err)

@@ -105,10 +105,12 @@ func TestAFullLaneLeavesOtherLanesAlone(t *testing.T) {
 func TestHandBacksArePacedAndBounded(t *testing.T) {
 	now := time.Now()
 	ls := newLanes(2)
-	admits(ls, "a", 2, 0, now)
-	ls.tick(now.Add(laneBuffer + laneTick)) // a guess of 2 jobs a second
-	now = now.Add(laneBuffer + laneTick)
-	admits(ls, "a", 2, 0, now) // wait
+	started, _, _, _ := admits(ls, "a", 2, 0, now)
+	now = now.Add(time.Second)
+	for _, c := range started {
+		ls.done(c, endOK, time.Second, now) // 2 jobs a second
+	}
+	admits(ls, "a", 4, 0, now) // 2 start, 2 wait
 	_, _, full, delays := admits(ls, "a", 1000, 0, now)
 	if full != 1000 {
 		t.Fatalf("got %d handed back, want 1000", full)
