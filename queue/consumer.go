@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -146,6 +147,7 @@ func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	crashpoint.Point("read-after")
 	var entries []entry
 	for _, s := range streams {
+		entries = slices.Grow(entries, len(s.Messages))
 		for _, m := range s.Messages {
 			e := entry{id: m.ID}
 			e.meta, _ = m.Values["meta"].(string)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -138,7 +139,7 @@ func readPauses(ctx context.Context, rdb redis.UniversalClient, key string) ([]P
 type pauses struct {
 	mu      sync.Mutex
 	known   bool // it was read once
-	any     bool
+	any     atomic.Bool
 	all     bool
 	kinds   map[string]bool
 	lanes   map[string]bool
@@ -150,7 +151,8 @@ type pauses struct {
 func (ps *pauses) take(list []Pause) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.known, ps.any, ps.all = true, len(list) > 0, false
+	ps.known, ps.all = true, false
+	ps.any.Store(len(list) > 0)
 	ps.kinds, ps.lanes = map[string]bool{}, map[string]bool{}
 	for _, p := range list {
 		switch {
@@ -182,10 +184,14 @@ func (ps *pauses) closed() <-chan struct{} {
 }
 
 // holds returns for how long a job must wait, 0 if it may begin.
-func (ps *pauses) holds(kind, lane string, now time.Time) time.Duration {
+func (ps *pauses) holds(kind, lane string) time.Duration {
+	if !ps.any.Load() {
+		return 0 // without the lock and the clock: it is asked twice for each job
+	}
+	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if !ps.any || !ps.all && !ps.kinds[kind] && !ps.lanes[lane] {
+	if !ps.all && !ps.kinds[kind] && !ps.lanes[lane] {
 		return 0
 	}
 	first := now.Add(pauseFirst + time.Duration(rand.Int64N(int64(pauseJitter))))
@@ -205,7 +211,7 @@ func (ps *pauses) holds(kind, lane string, now time.Time) time.Duration {
 // heldBack hands a job back, without an attempt, that an operator has paused.
 // The job has its place in a lane only if it was to begin now.
 func (p *Pool) heldBack(c *claim) bool {
-	after := p.pauses.holds(c.kind, c.destination(), time.Now())
+	after := p.pauses.holds(c.kind, c.destination())
 	if after == 0 {
 		return false
 	}

@@ -37,11 +37,9 @@ type meta struct {
 // parseMeta reads the meta field of stream entry eid. An entry without one, or
 // with one that is not ours, is a new job whose jid is the entry's id.
 func parseMeta(eid, text string) meta {
-	m := meta{}
+	var m meta
 	if text != "" {
-		if err := json.Unmarshal([]byte(text), &m); err != nil || !isEntryID(m.JID) {
-			m = meta{}
-		}
+		m = decodeMeta(text)
 	}
 	if m.JID == "" {
 		m.JID = eid
@@ -51,6 +49,16 @@ func parseMeta(eid, text string) meta {
 	}
 	m.Attempts, m.Handbacks, m.Crashes = max(m.Attempts, 0), max(m.Handbacks, 0), max(m.Crashes, 0)
 	m.Next = max(m.Next, 1)
+	return m
+}
+
+// decodeMeta is apart from parseMeta so that a job without one needs no
+// allocation.
+func decodeMeta(text string) meta {
+	m := meta{}
+	if err := json.Unmarshal([]byte(text), &m); err != nil || !isEntryID(m.JID) {
+		return meta{}
+	}
 	return m
 }
 

@@ -92,31 +92,32 @@ func (p *Pool) worker() {
 // do makes one attempt and returns the next job of the same lane, or nil.
 func (p *Pool) do(c *claim) *claim {
 	if p.expired(c) {
-		next := p.leave(c, endUntried, 0)
+		next := p.leave(c, endUntried, 0, time.Now())
 		p.end(c, Expired, "expires_at passed before it was done")
 		return next
 	}
 	if p.heldBack(c) || p.gated(c) || p.unprobed(c) {
-		return p.leave(c, endUntried, 0)
+		return p.leave(c, endUntried, 0, time.Now())
 	}
 	crashpoint.Point("do-before")
 	start := time.Now()
 	reply, err := p.attempt(c)
 	crashpoint.Point("do-after")
-	took := time.Since(start)
-	next := p.leave(c, endingOf(&reply, err), took)
+	end := time.Now()
+	took := end.Sub(start)
+	next := p.leave(c, endingOf(&reply, err), took, end)
 	p.tellGate(c, &reply, err)
 	p.tellBreaker(c, &reply, err)
-	p.finish(c, reply, err, took)
+	p.finishAt(c, reply, err, took, end)
 	return next
 }
 
 // leave takes a job out of its lane and returns the next one of it, or nil.
-func (p *Pool) leave(c *claim, end ending, took time.Duration) *claim {
-	next, back, how := p.lanes.done(c, end, took, time.Now())
+func (p *Pool) leave(c *claim, how ending, took time.Duration, end time.Time) *claim {
+	next, back, change := p.lanes.done(c, how, took, end)
 	p.handBackAll(back)
-	if c.change = how; how != stays {
-		p.laneChanged(c, how)
+	if c.change = change; change != stays {
+		p.laneChanged(c, change)
 	}
 	return next
 }
@@ -144,8 +145,13 @@ func (p *Pool) expired(c *claim) bool {
 	return !c.Job.ExpiresAt.IsZero() && !c.Job.ExpiresAt.After(p.now())
 }
 
-// finish turns the result of an attempt into the job's next place.
+// finish is finishAt for what ends now.
 func (p *Pool) finish(c *claim, reply Reply, err error, took time.Duration) {
+	p.finishAt(c, reply, err, took, time.Now())
+}
+
+// finishAt turns the result of an attempt into the job's next place.
+func (p *Pool) finishAt(c *claim, reply Reply, err error, took time.Duration, end time.Time) {
 	if errors.Is(err, ErrLeaseLost) && !c.ambiguous.Load() {
 		p.drop(c)
 		return
@@ -157,7 +163,7 @@ func (p *Pool) finish(c *claim, reply Reply, err error, took time.Duration) {
 		p.hand(c)
 		return
 	}
-	now := p.now()
+	now := end.Add(time.Duration(p.skew.Load())) // Redis' clock
 	if _, handback := errors.AsType[*HandbackError](err); !handback || c.out.move == moveDone {
 		r := c.record(&reply, now, took)
 		c.out.keep(&r)
