@@ -59,19 +59,31 @@ func (p *Pool) capOnce(ctx context.Context, l *logCap) error {
 		return err
 	}
 	l.busy = l.busy || max(l.counts[now-1], l.counts[now], l.counts[now+1]) > p.cfg.LogMax/kept
-	sum := int64(0)
-	for _, n := range l.counts {
-		sum += n
-	}
-	before := oldest
-	for ; sum > p.cfg.LogMax && before <= now+1; before++ {
-		sum -= l.counts[before]
-		delete(l.counts, before)
-	}
+	before := l.over(p.cfg.LogMax, oldest, now+1)
 	if before == oldest {
 		return nil
 	}
 	return p.dropLogs(ctx, oldest, before)
+}
+
+// over forgets the oldest of the minutes [oldest, newest] until the rest have most
+// records at most, and returns the first that is left. What is older than oldest has
+// expired in Redis: it must not count, or a process that runs for longer than records
+// are kept would drop young ones for it.
+func (l *logCap) over(most, oldest, newest int64) (before int64) {
+	sum := int64(0)
+	for minute, n := range l.counts {
+		if minute < oldest {
+			delete(l.counts, minute)
+			continue
+		}
+		sum += n
+	}
+	for before = oldest; sum > most && before <= newest; before++ {
+		sum -= l.counts[before]
+		delete(l.counts, before)
+	}
+	return before
 }
 
 // countLogs asks for the number of records of each minute of [from, to].
