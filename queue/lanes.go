@@ -3,6 +3,7 @@ package queue
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -104,6 +105,7 @@ func (ls *lanes) admit(c *claim, now time.Time) (verdict, time.Duration) {
 		ls.waiting++
 		return laneWait, 0
 	case l.waits() < l.room(now):
+		l.waiting, l.head = packed(l.waiting, l.head)
 		l.waiting = append(l.waiting, c)
 		ls.waiting++
 		return laneWait, 0
@@ -237,7 +239,7 @@ func (ls *lanes) take(l *lane, keep int, now time.Time) []handback {
 	var back []handback
 	for l.waits() > keep {
 		c := l.waiting[l.head+keep]
-		l.waiting = append(l.waiting[:l.head+keep], l.waiting[l.head+keep+1:]...)
+		l.waiting = slices.Delete(l.waiting, l.head+keep, l.head+keep+1) // which lets go of the last place
 		ls.waiting--
 		back = append(back, handback{c, l.pace(now)})
 	}

@@ -1,6 +1,9 @@
 package queue
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // ready is the queue of jobs that a worker shall run now. A channel would wake a
 // sleeping worker for each job, at a third of what a short job costs. Here one
@@ -22,8 +25,18 @@ func newReady() *ready { return &ready{wake: make(chan struct{}, 1)} }
 func (r *ready) put(c *claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.jobs, r.head = packed(r.jobs, r.head)
 	r.jobs = append(r.jobs, c)
 	r.wakeOne()
+}
+
+// packed moves what is left of a queue to its front when it is full and half of it
+// has been taken. A queue that is never empty would else grow with each job.
+func packed(jobs []*claim, head int) ([]*claim, int) {
+	if len(jobs) < cap(jobs) || head < len(jobs)/2 || head == 0 {
+		return jobs, head
+	}
+	return slices.Delete(jobs, 0, head), 0
 }
 
 // take waits for a job. nil means that there will be none.

@@ -66,6 +66,7 @@ func (l *lane) bears(c *claim) bool {
 // waited for a lease already. What then is too much at the end of the lane is
 // handed back by the next tick. It is false if such jobs alone fill the room.
 func (l *lane) ahead(c *claim, now time.Time) bool {
+	l.waiting, l.head = packed(l.waiting, l.head)
 	at := l.head
 	for at < len(l.waiting) && l.waiting[at].takenOver() {
 		at++
