@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,6 +205,7 @@ func (a *account) firstLogin(ctx context.Context, ref secrets.Ref, use secrets.U
 		a.keep(c)
 	} else {
 		a.remember(err)
+		a.watch(time.Now())
 	}
 	close(f.done)
 	return err
@@ -293,16 +295,36 @@ func (a *account) keep(c *conn) {
 	}
 	c.reused = true
 	a.idle = append(a.idle, c)
-	if a.sweep == nil {
-		a.sweep = time.AfterFunc(idleMax, a.expire)
+	a.watch(c.used)
+}
+
+// watch looks at the account again when its oldest idle connection has been so for
+// idleMax, or that long from now: one that never gets a connection must be given up
+// too, or secrets that never work add up. The caller holds mu.
+func (a *account) watch(now time.Time) {
+	if a.sweep != nil || a.retired {
+		return
 	}
+	wait := idleMax
+	if len(a.idle) > 0 {
+		wait -= now.Sub(a.idle[0].used)
+	}
+	a.sweep = time.AfterFunc(wait, a.expire)
+}
+
+// oldest takes the oldest idle connection. Its place goes too: a closed connection
+// has its buffers still, and knows the password. The caller holds mu.
+func (a *account) oldest() *conn {
+	c := a.idle[0]
+	a.idle = slices.Delete(a.idle, 0, 1)
+	return c
 }
 
 // popIdle takes the newest idle connection that is still fit. The caller holds mu.
 func (a *account) popIdle(now time.Time) *conn {
 	for len(a.idle) > 0 {
 		c := a.idle[len(a.idle)-1]
-		a.idle = a.idle[:len(a.idle)-1]
+		a.idle = slices.Delete(a.idle, len(a.idle)-1, len(a.idle)) // its place must not hold on to it, see oldest
 		if c.sent < a.mails() && now.Sub(c.used) < idleMax && now.Sub(c.born) < ageMax {
 			return c
 		}
@@ -318,14 +340,13 @@ func (a *account) expire() {
 	a.mu.Lock()
 	var old []*conn
 	for len(a.idle) > 0 && now.Sub(a.idle[0].used) >= idleMax {
-		old = append(old, a.idle[0])
-		a.idle = a.idle[1:]
+		old = append(old, a.oldest())
 	}
 	a.sweep = nil
-	if len(a.idle) > 0 {
-		a.sweep = time.AfterFunc(idleMax-now.Sub(a.idle[0].used), a.expire)
+	unused := len(a.idle)+a.busy+a.dialing == 0 && now.After(a.refusedUntil)
+	if !unused {
+		a.watch(now)
 	}
-	unused := len(a.idle)+a.busy+a.dialing == 0 && a.refused == nil
 	a.mu.Unlock()
 	for _, c := range old {
 		c.quit()

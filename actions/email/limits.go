@@ -14,8 +14,7 @@ func (a *account) obey(l queue.Limit) {
 	a.limit = l
 	var over []*conn
 	for l.Connections > 0 && len(a.idle) > 0 && len(a.idle)+a.busy+a.dialing > l.Connections {
-		over = append(over, a.idle[0])
-		a.idle = a.idle[1:]
+		over = append(over, a.oldest())
 	}
 	a.mu.Unlock()
 	for _, c := range over {
