@@ -52,6 +52,10 @@ func (r Redis) Options() *redis.UniversalOptions {
 		MaxRetries:       -1, // a script that was cut off may have run
 		DialerRetries:    1,
 		DisableIdentity:  true, // Redis 7.0 does not know CLIENT SETINFO
+		// No connections of their own for pipelines: each of up to ten has buffers of
+		// 256 KiB, four times those of the others, and is never closed (go-redis
+		// v9.23.0, options.go). A worker grew by them for hours, one a rare moment.
+		PipelinePoolSize: -1,
 		// Without it a command goes on after its context has ended.
 		ContextTimeoutEnabled:    true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

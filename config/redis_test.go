@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/sealpost/sealpost/secrets/redact"
 )
@@ -93,5 +95,23 @@ func TestOptions(t *testing.T) {
 	}
 	if o.MaxRetries != -1 || !o.DisableIdentity || !o.ContextTimeoutEnabled || o.TLSConfig == nil {
 		t.Errorf("Options: got retries %d, identity off %v, context %v, TLS %v", o.MaxRetries, o.DisableIdentity, o.ContextTimeoutEnabled, o.TLSConfig)
+	}
+}
+
+func TestPipelinesShareTheConnections(t *testing.T) {
+	r, err := parseRedis("redis://" + miniredis.RunT(t).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewUniversalClient(r.Options())
+	t.Cleanup(func() { _ = rdb.Close() })
+	pipe := rdb.Pipeline()
+	pipe.Set(t.Context(), "a", 1, 0)
+	pipe.Get(t.Context(), "a")
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatalf("pipeline: %v", err)
+	}
+	if s := rdb.PoolStats(); s.TotalConns != 1 || s.PipelineStats != nil {
+		t.Errorf("got %d connections and %+v for pipelines, want 1 and none", s.TotalConns, s.PipelineStats)
 	}
 }
