@@ -27,6 +27,8 @@ func (drain) open(ctx context.Context, w *world) ([]side, error) {
 		switch name {
 		case "raw":
 			at = []int{rawBatch}
+		case "sealpost":
+			at = append(at, w.sizes([]int{500})...) // its best on two cores; beyond it only takes memory
 		case "asynq":
 			jobs = few
 		}
