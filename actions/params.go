@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/sealpost/sealpost/jsonscan"
 	"github.com/sealpost/sealpost/queue"
 )
 
@@ -32,21 +33,25 @@ func decode(raw json.RawMessage, v reflect.Value) error {
 	if !utf8.Valid(raw) {
 		return errors.New("the action is not valid UTF-8")
 	}
-	if !json.Valid(raw) || raw[skipSpace(raw, 0)] != '{' {
-		return decodeInOrder(raw, v)
-	}
 	fields := fieldsOf(v)
-	return eachMember(raw, func(name string, value []byte) error {
-		f, err := fields.next(name)
+	err := jsonscan.Object(raw, queue.MaxJobDepth, func(name, value []byte) error {
+		f, err := fields.next(string(name))
 		if err != nil {
 			return err
 		}
 		return f.set(value)
 	})
+	switch {
+	case errors.Is(err, jsonscan.ErrTooDeep):
+		return fmt.Errorf("the action is nested deeper than %d levels", queue.MaxJobDepth)
+	case errors.Is(err, jsonscan.ErrNotJSON), errors.Is(err, jsonscan.ErrNotObject):
+		return decodeInOrder(raw, v)
+	}
+	return err
 }
 
-// decodeInOrder fills v from what may not be JSON: the first mistake in it is
-// told, also before the place from where on it is none.
+// decodeInOrder says what is wrong with a text that is no JSON object: the first
+// mistake in it, also before the place from where on it is no JSON.
 func decodeInOrder(raw json.RawMessage, v reflect.Value) error {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -90,8 +95,8 @@ type field struct {
 // set fills the field from its value.
 func (f *field) set(value []byte) error {
 	if s, ok := f.v.Addr().Interface().(*string); ok && value[0] == '"' {
-		text, err := unquote(value)
-		*s = text
+		text, err := jsonscan.Text(value)
+		*s = string(text)
 		return err
 	}
 	if string(value) == "null" {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sealpost/sealpost/jsonscan"
 )
 
 const (
@@ -29,7 +31,10 @@ func decodeJob(j *Job, raw []byte) error {
 		return errors.New("not valid UTF-8")
 	}
 	var seen uint
-	err := eachField(raw, func(key, value []byte) error { return j.read(&seen, key, value) })
+	err := jsonscan.Object(raw, MaxJobDepth, func(key, value []byte) error { return j.read(&seen, key, value) })
+	if errors.Is(err, jsonscan.ErrTooDeep) {
+		return fmt.Errorf("nested deeper than %d levels", MaxJobDepth)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,40 +66,13 @@ func (j *Job) read(seen *uint, key, value []byte) error {
 	return nil
 }
 
-// eachField calls f with the name and value of each field of the object raw.
-func eachField(raw []byte, f func(key, value []byte) error) error {
-	i, err := next(raw, 0)
+// jsonText is the text of a value that must be a string.
+func jsonText(v []byte) ([]byte, error) {
+	s, err := jsonscan.Text(v)
 	if err != nil {
-		return err
-	}
-	if raw[i] != '{' {
-		if _, err := scanValue(raw, i, 0); err != nil {
-			return err
-		}
-		return errors.New("want a JSON object")
-	}
-	if i, err = scanObject(raw, i, 0, f); err != nil {
-		return err
-	}
-	if skipSpace(raw, i) < len(raw) {
-		return errNotJSON
-	}
-	return nil
-}
-
-// unquote returns the text of a valid JSON string.
-func unquote(b []byte) ([]byte, error) {
-	if len(b) < 2 || b[0] != '"' {
 		return nil, errors.New("is not a string")
 	}
-	if bytes.IndexByte(b, '\\') < 0 {
-		return b[1 : len(b)-1], nil
-	}
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, errors.New("is not a string")
-	}
-	return []byte(s), nil
+	return s, nil
 }
 
 // field is one field of a job; set gets its value, valid JSON and not null.
@@ -127,7 +105,7 @@ var jobFields = [...]field{
 }
 
 func setID(j *Job, v []byte) error {
-	s, err := unquote(v)
+	s, err := jsonText(v)
 	if err != nil {
 		return err
 	}
@@ -159,7 +137,7 @@ func setAction(j *Job, v []byte) error {
 }
 
 func setActionID(j *Job, v []byte) error {
-	s, err := unquote(v)
+	s, err := jsonText(v)
 	if err != nil {
 		return err
 	}
@@ -175,7 +153,7 @@ func setData(j *Job, v []byte) error {
 	if v[0] != '[' {
 		return errors.New("is not an array")
 	}
-	_, err := scanArray(v, 0, 0, func(element []byte) error {
+	err := jsonscan.Array(v, MaxJobDepth, func(element []byte) error {
 		if element[0] != '{' {
 			return errors.New("has an element that is not an object")
 		}
@@ -189,7 +167,7 @@ func setData(j *Job, v []byte) error {
 }
 
 func parseTime(v []byte) (time.Time, error) {
-	s, err := unquote(v)
+	s, err := jsonText(v)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -210,7 +188,7 @@ func setMaxAttempts(j *Job, v []byte) error {
 }
 
 func setOnAmbiguous(j *Job, v []byte) error {
-	s, err := unquote(v)
+	s, err := jsonText(v)
 	if err != nil {
 		return err
 	}
@@ -222,7 +200,7 @@ func setOnAmbiguous(j *Job, v []byte) error {
 }
 
 func setTraceparent(j *Job, v []byte) error {
-	s, err := unquote(v)
+	s, err := jsonText(v)
 	if err != nil {
 		return err
 	}
@@ -245,9 +223,9 @@ func kindOf(j *Job) string {
 	if j == nil || j.Action == nil {
 		return ""
 	}
-	_ = eachField(j.Action, func(key, value []byte) error {
+	_ = jsonscan.Object(j.Action, MaxJobDepth, func(key, value []byte) error {
 		if string(key) == "type" {
-			if s, err := unquote(value); err == nil {
+			if s, err := jsonscan.Text(value); err == nil {
 				kind = string(s[:min(len(s), maxNameShown)])
 			}
 		}

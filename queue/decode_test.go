@@ -209,3 +209,18 @@ func TestClip(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkDecodeJob(b *testing.B) {
+	raw := []byte(`{"action":{"type":"noop","smtp_secret":"RELAY","from":"alerts@example.test","to":"a@example.test;b@example.test",` +
+		`"subject":"Temperature of $DEVICE$ is $VALUE$ $UNIT$","message":"The device has left its range."},"data":[{"variable":"temperature",` +
+		`"value":73.5,"unit":"F","time":"2026-01-01T00:00:00Z","device":"boiler-7"}]}`)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	j := &Job{}
+	for b.Loop() {
+		*j = Job{}
+		if err := decodeJob(j, raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

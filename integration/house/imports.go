@@ -39,6 +39,7 @@ func layers() []layer {
 		{"queue", 0},
 		{"queue/model", 0},     // knows nothing of the queue
 		{"faultline", -1},      // a TCP line that goes wrong, for tests and the drill
+		{"jsonscan", -1},       // takes JSON apart, once
 		{"crashpoint", -1},     // places where tests kill a process
 		{"secrets/redact", -1}, // the type that never prints; everybody has values
 		{"secrets", 0},

@@ -1,4 +1,4 @@
-package queue
+package jsonscan
 
 import (
 	"bytes"
@@ -34,11 +34,11 @@ func FuzzScan(f *testing.F) {
 func compareScan(t *testing.T, raw []byte) {
 	value := append(append([]byte(`{"x":`), raw...), '}')
 	var parts []string
-	err := eachField(value, func(key, value []byte) error {
+	err := Object(value, 32, func(key, value []byte) error {
 		parts = append(parts, string(key), string(value))
 		return nil
 	})
-	if err == errTooDeep || !utf8.Valid(raw) {
+	if err == ErrTooDeep || !utf8.Valid(raw) {
 		return // the scanner's own limit, and encoding/json takes the latter
 	}
 	if (err == nil) != json.Valid(value) {
@@ -69,26 +69,28 @@ func compareScan(t *testing.T, raw []byte) {
 func TestScannerCountsDepth(t *testing.T) {
 	for _, open := range []string{`[`, `{"a":`} {
 		shut := map[string]string{`[`: `]`, `{"a":`: `}`}[open]
-		for depth, want := range map[int]error{MaxJobDepth: nil, MaxJobDepth + 1: errTooDeep} {
+		for depth, want := range map[int]error{32: nil, 33: ErrTooDeep} {
 			text := strings.Repeat(open, depth) + "1" + strings.Repeat(shut, depth)
-			if _, err := scanValue([]byte(text), 0, 0); err != want {
+			if _, err := scanValue([]byte(text), 0, 32); err != want {
 				t.Errorf("%d of %s: got %v, want %v", depth, open, err, want)
 			}
 		}
 	}
 }
 
-func BenchmarkDecodeJob(b *testing.B) {
-	raw := []byte(`{"action":{"type":"noop","smtp_secret":"RELAY","from":"alerts@example.test","to":"a@example.test;b@example.test",` +
-		`"subject":"Temperature of $DEVICE$ is $VALUE$ $UNIT$","message":"The device has left its range."},"data":[{"variable":"temperature",` +
-		`"value":73.5,"unit":"F","time":"2026-01-01T00:00:00Z","device":"boiler-7"}]}`)
-	b.SetBytes(int64(len(raw)))
-	b.ReportAllocs()
-	j := &Job{}
-	for b.Loop() {
-		*j = Job{}
-		if err := decodeJob(j, raw); err != nil {
-			b.Fatal(err)
+func TestTextIsWhatEncodingJSONReads(t *testing.T) {
+	for _, s := range []string{`""`, `"a"`, `"\"\\\/\b\f\n\r\t"`, `"a\nb\u00e9\ud83d\ude00"`, `"\\n"`, `"\\\\"`, `"x\\"`, `"\ud83d"`} {
+		var want string
+		if err := json.Unmarshal([]byte(s), &want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Text([]byte(s)); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", s, got, err, want)
+		}
+	}
+	for _, s := range []string{``, `1`, `null`, `{}`} {
+		if got, err := Text([]byte(s)); err == nil {
+			t.Errorf("%s: got %q, want an error", s, got)
 		}
 	}
 }

@@ -1,19 +1,89 @@
-package queue
+// Package jsonscan takes JSON objects and arrays apart without a copy, and checks
+// them on the way (RFC 8259) as strictly as encoding/json. Each text is read once:
+// with json.Valid before a second walk over the fields, decoding was a quarter of
+// what a worker does for a short job (go test -bench DecodeJob ./queue). FuzzScan
+// compares the two. Names that stand twice and bytes that are not UTF-8 are left to
+// the caller.
+package jsonscan
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
-	"fmt"
+	"strings"
 )
 
-// The scanner finds where a JSON value ends and checks it on the way (RFC 8259),
-// as strictly as encoding/json, so that a job is read once: with json.Valid
-// before a second walk over its fields, decoding was a quarter of what a worker
-// does for a job (go test -bench DecodeJob ./queue). FuzzScan compares the two.
-
+// Why a text is not taken apart. A function of the caller may fail too.
 var (
-	errNotJSON = errors.New("not valid JSON")
-	errTooDeep = fmt.Errorf("nested deeper than %d levels", MaxJobDepth)
+	ErrNotJSON   = errors.New("not valid JSON")
+	ErrTooDeep   = errors.New("nested too deep")
+	ErrNotObject = errors.New("want a JSON object")
 )
+
+// Object calls f with the name and the value of each field of raw, which must be
+// one object in which arrays and objects are nested at most depth levels deep,
+// itself among them. f has been called for the fields before a mistake.
+func Object(raw []byte, depth int, f func(name, value []byte) error) error {
+	i, err := next(raw, 0)
+	if err != nil {
+		return err
+	}
+	if raw[i] != '{' {
+		if _, err := scanValue(raw, i, depth); err != nil {
+			return err
+		}
+		return ErrNotObject
+	}
+	i, err = scanObject(raw, i, depth, f)
+	return whole(raw, i, err)
+}
+
+// Array calls f with each element of raw, which must be one array; see [Object].
+func Array(raw []byte, depth int, f func(value []byte) error) error {
+	i, err := next(raw, 0)
+	if err != nil || raw[i] != '[' {
+		return ErrNotJSON
+	}
+	i, err = scanArray(raw, i, depth, f)
+	return whole(raw, i, err)
+}
+
+// whole is err, or that there is more after raw[:i].
+func whole(raw []byte, i int, err error) error {
+	if err == nil && skipSpace(raw, i) < len(raw) {
+		return ErrNotJSON
+	}
+	return err
+}
+
+// Text returns the text of a JSON string that Object or Array has found: a part of
+// it if it has no escapes. ErrNotJSON if it is no string.
+func Text(b []byte) ([]byte, error) {
+	if len(b) < 2 || b[0] != '"' {
+		return nil, ErrNotJSON
+	}
+	inner := b[1 : len(b)-1]
+	slash := bytes.IndexByte(inner, '\\')
+	if slash < 0 {
+		return inner, nil
+	}
+	text := make([]byte, 0, len(inner))
+	for slash >= 0 {
+		text = append(text, inner[:slash]...)
+		at := strings.IndexByte(`"\/nrt`, inner[slash+1])
+		if at < 0 { // \b, \f and \u, with its surrogates
+			var s string
+			if err := json.Unmarshal(b, &s); err != nil {
+				return nil, ErrNotJSON
+			}
+			return []byte(s), nil
+		}
+		text = append(text, "\"\\/\n\r\t"[at])
+		inner = inner[slash+2:]
+		slash = bytes.IndexByte(inner, '\\')
+	}
+	return append(text, inner...), nil
+}
 
 // skipSpace returns the index of the first byte at or after i that is not white space.
 func skipSpace(raw []byte, i int) int {
@@ -26,16 +96,16 @@ func skipSpace(raw []byte, i int) int {
 // next is skipSpace for a place where something must follow.
 func next(raw []byte, i int) (int, error) {
 	if i = skipSpace(raw, i); i == len(raw) {
-		return i, errNotJSON
+		return i, ErrNotJSON
 	}
 	return i, nil
 }
 
-// scanValue returns the index after the value that begins at raw[i], which has
-// depth arrays and objects around it.
+// scanValue returns the index after the value that begins at raw[i], which may
+// have depth more levels of arrays and objects.
 func scanValue(raw []byte, i, depth int) (int, error) {
 	if i >= len(raw) {
-		return i, errNotJSON
+		return i, ErrNotJSON
 	}
 	switch raw[i] {
 	case '"':
@@ -57,8 +127,8 @@ func scanValue(raw []byte, i, depth int) (int, error) {
 // scanObject is scanValue for an object. It calls f, unless that is nil, with the
 // name and value of each field.
 func scanObject(raw []byte, i, depth int, f func(key, value []byte) error) (int, error) {
-	if depth == MaxJobDepth {
-		return i, errTooDeep
+	if depth == 0 {
+		return i, ErrTooDeep
 	}
 	i, err := next(raw, i+1)
 	if err != nil {
@@ -70,17 +140,17 @@ func scanObject(raw []byte, i, depth int, f func(key, value []byte) error) (int,
 	for {
 		key := i
 		if raw[i] != '"' {
-			return i, errNotJSON
+			return i, ErrNotJSON
 		}
 		if i, err = scanString(raw, i); err != nil {
 			return i, err
 		}
 		keyEnd := i
 		if i, err = next(raw, i); err != nil || raw[i] != ':' {
-			return i, errNotJSON
+			return i, ErrNotJSON
 		}
 		value := skipSpace(raw, i+1)
-		if i, err = scanValue(raw, value, depth+1); err != nil {
+		if i, err = scanValue(raw, value, depth-1); err != nil {
 			return i, err
 		}
 		if f != nil {
@@ -95,7 +165,7 @@ func scanObject(raw []byte, i, depth int, f func(key, value []byte) error) (int,
 			return i + 1, nil
 		}
 		if raw[i] != ',' {
-			return i, errNotJSON
+			return i, ErrNotJSON
 		}
 		if i, err = next(raw, i+1); err != nil {
 			return i, err
@@ -105,7 +175,7 @@ func scanObject(raw []byte, i, depth int, f func(key, value []byte) error) (int,
 
 // visit calls f with the text of a field's name.
 func visit(f func(key, value []byte) error, quoted, value []byte) error {
-	key, err := unquote(quoted)
+	key, err := Text(quoted)
 	if err != nil {
 		return err
 	}
@@ -115,8 +185,8 @@ func visit(f func(key, value []byte) error, quoted, value []byte) error {
 // scanArray is scanValue for an array. It calls f, unless that is nil, with each
 // element.
 func scanArray(raw []byte, i, depth int, f func(value []byte) error) (int, error) {
-	if depth == MaxJobDepth {
-		return i, errTooDeep
+	if depth == 0 {
+		return i, ErrTooDeep
 	}
 	i, err := next(raw, i+1)
 	if err != nil {
@@ -127,7 +197,7 @@ func scanArray(raw []byte, i, depth int, f func(value []byte) error) (int, error
 	}
 	for {
 		value := i
-		if i, err = scanValue(raw, value, depth+1); err != nil {
+		if i, err = scanValue(raw, value, depth-1); err != nil {
 			return i, err
 		}
 		if f != nil {
@@ -142,7 +212,7 @@ func scanArray(raw []byte, i, depth int, f func(value []byte) error) (int, error
 			return i + 1, nil
 		}
 		if raw[i] != ',' {
-			return i, errNotJSON
+			return i, ErrNotJSON
 		}
 		if i, err = next(raw, i+1); err != nil {
 			return i, err
@@ -157,16 +227,16 @@ func scanString(raw []byte, i int) (int, error) {
 		case c == '"':
 			return i + 1, nil
 		case c < ' ':
-			return i, errNotJSON
+			return i, ErrNotJSON
 		case c == '\\':
 			n := escapeLen(raw[i:])
 			if n == 0 {
-				return i, errNotJSON
+				return i, ErrNotJSON
 			}
 			i += n - 1
 		}
 	}
-	return i, errNotJSON
+	return i, ErrNotJSON
 }
 
 // escapeLen is the length of the escape that begins b, 0 if it is none.
@@ -199,7 +269,7 @@ func scanWord(raw []byte, i int, word string) (int, error) {
 	if end := i + len(word); end <= len(raw) && string(raw[i:end]) == word {
 		return end, nil
 	}
-	return i, errNotJSON
+	return i, ErrNotJSON
 }
 
 // scanNumber is scanValue for a number.
@@ -209,12 +279,12 @@ func scanNumber(raw []byte, i int) (int, error) {
 	}
 	whole := i
 	if i = digits(raw, i); i == whole || raw[whole] == '0' && i > whole+1 {
-		return i, errNotJSON
+		return i, ErrNotJSON
 	}
 	if i < len(raw) && raw[i] == '.' {
 		from := i + 1
 		if i = digits(raw, from); i == from {
-			return i, errNotJSON
+			return i, ErrNotJSON
 		}
 	}
 	if i < len(raw) && raw[i]|0x20 == 'e' {
@@ -224,7 +294,7 @@ func scanNumber(raw []byte, i int) (int, error) {
 		}
 		from := i
 		if i = digits(raw, from); i == from {
-			return i, errNotJSON
+			return i, ErrNotJSON
 		}
 	}
 	return i, nil
