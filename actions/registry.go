@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sealpost/sealpost/jsonscan"
 	"github.com/sealpost/sealpost/queue"
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -129,14 +130,18 @@ func kindOf(action json.RawMessage) (string, error) {
 	if len(action) == 0 {
 		return "", errors.New("the job has neither \"action\" nor \"action_id\"")
 	}
-	var head struct {
-		Type any `json:"type"`
-	}
-	if err := json.Unmarshal(action, &head); err != nil {
+	var kind string
+	err := jsonscan.Object(action, queue.MaxJobDepth, func(name, value []byte) error {
+		if string(name) == "type" {
+			text, _ := jsonscan.Text(value) // none if it is no text
+			kind = string(text)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
 		return "", errors.New("want a JSON object") // err could quote the action
-	}
-	kind, ok := head.Type.(string)
-	if !ok || kind == "" {
+	case kind == "":
 		return "", errors.New("the field \"type\" is missing or not a text")
 	}
 	return kind, nil
