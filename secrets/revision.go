@@ -31,6 +31,7 @@ type Revision struct {
 
 	mu   sync.Mutex
 	next *trip // gathers callers; nil when there are none
+	flow flow  // of callers
 }
 
 // trip is one read of the revision for all who joined it.
@@ -75,6 +76,7 @@ func (r *Revision) join(ctx context.Context, e *tripEntry) (string, error) {
 		// to be the first must not end it.
 		r.done.Go(func() { r.fly(context.WithoutCancel(ctx), t) })
 	}
+	r.flow.add(time.Now())
 	seat := len(t.entries)
 	if e != nil {
 		t.entries = append(t.entries, *e)
@@ -96,9 +98,15 @@ func (r *Revision) join(ctx context.Context, e *tripEntry) (string, error) {
 func (r *Revision) fly(ctx context.Context, t *trip) {
 	r.busy <- struct{}{}
 	defer func() { <-r.busy }()
-	// Requests that wait for the processor get on board first: on a busy machine
-	// that makes trips of many, on an idle one it costs nothing.
-	runtime.Gosched()
+	r.mu.Lock()
+	linger := r.flow.linger()
+	r.mu.Unlock()
+	if linger > 0 {
+		time.Sleep(linger)
+	} else {
+		// Requests that wait for the processor get on board first: that costs nothing.
+		runtime.Gosched()
+	}
 	r.mu.Lock()
 	r.next = nil
 	r.mu.Unlock()
