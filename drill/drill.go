@@ -59,8 +59,8 @@ type Config struct {
 	// Quiet leaves out the faults of the sink and of the lines, the kills of Redis
 	// and the change of the password: then only workers are killed.
 	Quiet bool
-	// Rate is how many jobs a second are sent, For how long. 0: as many as are
-	// taken, until Jobs or Limit.
+	// Rate is how many jobs a second are sent, all Jobs or else For how long. 0: as
+	// many as are taken, until Jobs or Limit.
 	Rate int
 	For  time.Duration
 	// Rolling, if set, replaces all faults by a restart (SIGTERM, drain, start) of

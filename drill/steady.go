@@ -55,12 +55,15 @@ func timesOf(all []time.Duration) *Times {
 	return &Times{Count: len(all), P50: at(0.5), P99: at(0.99), Max: at(1)}
 }
 
-// sendSteadily sends Rate jobs a second. What was missed while Redis was away is
+// sendSteadily sends Rate jobs a second, all Jobs or else for as long as For. What was missed while Redis was away is
 // sent when it is back, as a producer with a spool does.
 func (r *run) sendSteadily(ctx context.Context) error {
 	sent := 0
-	for time.Since(r.began) < r.For && pause(ctx, tick) == nil {
+	for (r.Jobs > 0 && sent < r.Jobs || r.Jobs == 0 && time.Since(r.began) < r.For) && pause(ctx, tick) == nil {
 		due := int(time.Since(r.began).Seconds() * float64(r.Rate))
+		if r.Jobs > 0 {
+			due = min(due, r.Jobs)
+		}
 		for sent < due {
 			last := min(due, sent+batch)
 			if r.enqueue(ctx, sent, last) != nil {

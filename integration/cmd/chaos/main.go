@@ -38,7 +38,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&c.Outages, "outages", false, "no faults but the kills of redis-server: how soon does work go on?")
 	soak := flag.Duration("soak", 0, "no kills: measure the workers for so long, with hostile mail servers among the good")
 	flag.DurationVar(&c.For, "for", 10*time.Minute, "how long -rolling and -outages last")
-	flag.IntVar(&c.Rate, "rate", 100, "jobs a second of -rolling, -outages and -soak")
+	flag.IntVar(&c.Rate, "rate", 100, "jobs a second of -rolling, -outages and -soak; with -jobs, as many as are done unless it is given")
 	flag.Uint64Var(&c.Seed, "seed", 1, "which mails are spoilt and which workers are killed")
 	root := flag.String("root", ".", "the checkout to build")
 	asJSON := flag.Bool("json", false, "print JSON")
@@ -50,7 +50,10 @@ func run(ctx context.Context) (err error) {
 	if c.Rolling > 0 || c.Outages || c.Soak {
 		c.Jobs = 0
 	} else {
-		c.Rate, c.For = 0, 0
+		c.For = 0
+		if !given("rate") {
+			c.Rate = 0
+		}
 	}
 
 	if c.Dir, err = os.MkdirTemp("", "sealpost-chaos-*"); err != nil {
@@ -91,4 +94,10 @@ func everySecond() func(drill.Progress) {
 		fmt.Fprintf(os.Stderr, "%4.0f s: %d accepted, %d delivered, %d mails; killed %d workers, %d redis-servers\n",
 			p.Seconds, p.Accepted, p.Delivered, p.Arrivals, p.Kills, p.RedisKills)
 	}
+}
+
+// given reports whether a flag was set.
+func given(name string) (set bool) {
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
 }
