@@ -185,6 +185,18 @@ func (g *gate) refuse(ctx context.Context, c Credential, code, text string) erro
 	return nil
 }
 
+// outdated forgets the refusal of a credential as it was at asOf: a job that was
+// parked for it went to ready, as the refusal was taken back since. Else the job
+// would come and go, hundreds of times, until the next refresh.
+func (g *gate) outdated(c Credential, asOf int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r, ok := g.known[c.field()]; ok && r.asOf <= asOf {
+		delete(g.known, c.field())
+		g.closed.Store(len(g.known) > 0)
+	}
+}
+
 // open forgets refusals.
 func (g *gate) open(ctx context.Context, fields ...string) error {
 	if len(fields) == 0 {

@@ -143,6 +143,7 @@ const (
 	codeLost      = 0
 	codeMoved     = 1
 	codeCancelled = 2
+	codeReady     = 3 // of park: the credential was released meanwhile
 )
 
 // report tells the observer and the log what became of the jobs.
@@ -159,6 +160,8 @@ func (s *settler) report(g *settlement) {
 			state = Cancelled
 		case code == codeLost:
 			state = ""
+		case code == codeReady && c.asOf > 0:
+			s.pool.gate.outdated(Credential{g.secret, g.version}, c.asOf)
 		}
 		switch state {
 		case Done, Dead, Cancelled, Expired:

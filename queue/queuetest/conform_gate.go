@@ -203,6 +203,11 @@ func ruleGateOpens(t *testing.T, r *rig) {
 	}
 	Eventually(t, "it is tried again", func() bool { return l.tries.Load() > 1 })
 	r.all(ids, queue.Parked)
+	for _, id := range ids { // a pool whose copy of the refusal is old must not send it round and round
+		if n := len(r.becomes(id, queue.Parked).Attempts); n > 6 {
+			t.Errorf("job %s has %d records, want a few: parked, released, parked again", id, n)
+		}
+	}
 	if _, err := r.client.CredentialChanged(r.ctx, gateCredential.Secret, 2); err != nil {
 		t.Fatal(err)
 	}
