@@ -258,6 +258,19 @@ func (r *run) rotate(ctx context.Context) error {
 	return nil
 }
 
+// standing says where the jobs are, and what holds their lanes back.
+func (r *run) standing(ctx context.Context) string {
+	stats, err := r.queue.Stats(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	lanes, err := r.queue.Lanes(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("jobs %v, oldest %v s, lanes %+v", stats.Jobs, stats.Oldest, lanes)
+}
+
 // watch returns when all that was sent has ended, and tells of the progress.
 func (r *run) watch(ctx context.Context, sent <-chan struct{}) error {
 	quiet, sending := 0, true
@@ -270,7 +283,7 @@ func (r *run) watch(ctx context.Context, sent <-chan struct{}) error {
 			last, since = p.Arrivals, time.Now()
 		}
 		if time.Since(since) > patience {
-			return fmt.Errorf("no mail for %v: given up", patience)
+			return fmt.Errorf("no mail for %v: given up; %s", patience, r.standing(ctx))
 		}
 		select {
 		case <-sent:
