@@ -268,7 +268,11 @@ func (r *run) standing(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("jobs %v, oldest %v s, lanes %+v", stats.Jobs, stats.Oldest, lanes)
+	refused, err := r.queue.Refusals(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("jobs %v, oldest %v s, lanes %+v, refused credentials %+v", stats.Jobs, stats.Oldest, lanes, refused)
 }
 
 // watch returns when all that was sent has ended, and tells of the progress.

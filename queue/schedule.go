@@ -12,6 +12,7 @@ const (
 	promoteEach = 100 * time.Millisecond // how late a delayed job may become ready
 	promotePage = 200                    // jobs in one script call: a script blocks its Redis
 	promoteMost = 50                     // pages in one go, so that a stop is not kept waiting
+	sweepFirst  = time.Second            // after the start: a fleet whose workers die young must sweep too
 	sweepEach   = 10 * time.Second
 	reapEach    = time.Hour // and for consumers that were idle for so long
 	renewPage   = 128       // claims in one script call
@@ -108,11 +109,13 @@ func (p *Pool) sweep(ctx context.Context) {
 	if p.cfg.Credentials == nil {
 		return
 	}
+	next := sweepFirst
 	for ctx.Err() == nil {
-		wait(ctx, jittered(p.each(sweepEach)))
+		wait(ctx, jittered(p.each(next)))
 		if err := p.sweepOnce(ctx); err != nil && ctx.Err() == nil {
 			p.trouble("sweep", err)
 		}
+		next = sweepEach
 	}
 }
 
