@@ -8,6 +8,7 @@ import "time"
 const (
 	flowWindow = 10 * time.Millisecond
 	flowBusy   = 10               // callers in a window, 1,000 a second, below which none waits
+	flowCrowd  = 100              // callers in a window, 10,000 a second, from which some come anyway
 	flowGather = 8                // callers that a trip waits for
 	flowMost   = time.Millisecond // but no longer; a mail takes tens of them
 )
@@ -33,7 +34,7 @@ func (f *flow) add(now time.Time) {
 // linger is how long a trip waits for more callers than it has.
 func (f *flow) linger() time.Duration {
 	n := max(f.n, f.last)
-	if n < flowBusy {
+	if n < flowBusy || n >= flowCrowd {
 		return 0
 	}
 	return min(flowGather*flowWindow/time.Duration(n), flowMost)
