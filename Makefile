@@ -89,6 +89,7 @@ chaos: ## 10,000 jobs, 30 % faults, kills of workers and redis-server: nothing l
 chaos-long: ## 100,000 jobs with everything, 300,000 with kills only, rolling restarts, outages of Redis: hours
 	$(GO) run ./integration/cmd/chaos -jobs 100000
 	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4 -quiet-server
+	$(GO) run ./integration/cmd/chaos -jobs 300000 -workers 4 -quiet-server -rate 1000
 	$(GO) run ./integration/cmd/chaos -rolling 10s -for 10m
 	$(GO) run ./integration/cmd/chaos -outages -for 10m
 
