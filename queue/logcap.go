@@ -139,9 +139,15 @@ func (p *Pool) dropLogs(ctx context.Context, from, before int64) error {
 // Dropped is before which time of their enqueue jobs have lost their records
 // because the log had too many; zero: none has.
 func (c *Client) Dropped(ctx context.Context) (time.Time, error) {
-	latest := int64(0)
+	pipe := c.rdb.Pipeline()
+	var asked []*redis.StringCmd
 	for _, k := range c.all(ctx) {
-		minute, err := c.rdb.Get(ctx, k.dropped()).Int64()
+		asked = append(asked, pipe.Get(ctx, k.dropped()))
+	}
+	_, _ = pipe.Exec(ctx) // every command carries its own error
+	latest := int64(0)
+	for _, cmd := range asked {
+		minute, err := cmd.Int64()
 		if err != nil && err != redis.Nil {
 			return time.Time{}, fmt.Errorf("read log: %w", err)
 		}

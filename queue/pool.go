@@ -97,7 +97,7 @@ type Pool struct {
 	settler  *settler
 	work     *ready
 	epoch    time.Time
-	skew     atomic.Int64 // Redis' clock minus ours
+	clock    clock
 	taken    atomic.Int64 // claims that were taken over and have not ended
 	quiet    quiet
 	jobs     context.Context // of all handlers; ends Grace after the intake
@@ -296,7 +296,7 @@ func (p *Pool) each(d time.Duration) time.Duration { return d * time.Duration(p.
 func (p *Pool) elapsed() time.Duration { return time.Since(p.epoch) }
 
 // now is Redis' clock, as far as this process knows it.
-func (p *Pool) now() time.Time { return time.Now().Add(time.Duration(p.skew.Load())) }
+func (p *Pool) now() time.Time { return p.clock.at(time.Now()) }
 
 // trouble counts a Redis call that failed and logs the first of a kind, then
 // one each five seconds.

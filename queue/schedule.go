@@ -59,6 +59,7 @@ func (p *Pool) promote(ctx context.Context) error {
 		before := time.Now()
 		crashpoint.Point("promote-before")
 		runCalls(ctx, p.rdb, calls)
+		after := time.Now()
 		crashpoint.Point("promote-after")
 		var more []*partition
 		for i, c := range calls {
@@ -72,7 +73,7 @@ func (p *Pool) promote(ctx context.Context) error {
 				}
 				return err
 			}
-			p.skew.Store(int64(time.UnixMilli(reply[1]).Sub(before)))
+			p.clock.saw(reply[1], before, after)
 			if reply[0] >= promotePage {
 				more = append(more, parts[i])
 			}

@@ -163,7 +163,7 @@ func (p *Pool) finishAt(c *claim, reply Reply, err error, took time.Duration, en
 		p.hand(c)
 		return
 	}
-	now := end.Add(time.Duration(p.skew.Load())) // Redis' clock
+	now := p.clock.at(end)
 	if _, handback := errors.AsType[*HandbackError](err); !handback || c.out.move == moveDone {
 		r := c.record(&reply, now, took)
 		c.out.keep(&r)
