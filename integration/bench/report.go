@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sealpost/sealpost/integration/program"
 )
 
 // report is everything a reader needs to judge the figures.
@@ -61,7 +63,7 @@ func newReport(ctx context.Context, w *world) (*report, error) {
 			return nil, fmt.Errorf("read the last report: %w", err)
 		}
 	}
-	r.Date, r.CPU, r.Cores, r.Go = time.Now().UTC().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), runtime.Version()
+	r.Date, r.CPU, r.Cores, r.Go = time.Now().UTC().Format(time.DateOnly), program.CPUModel(), runtime.NumCPU(), runtime.Version()
 	r.Redis, r.AOF, r.Bytes, r.Short, r.Note, r.Peers = field(info, "redis_version:"), w.aof, len(payload), w.short, w.note, versions()
 	return r, nil
 }
@@ -95,15 +97,6 @@ func versions() map[string]string {
 		maps.Copy(out, npm.Dependencies)
 	}
 	return out
-}
-
-// cpuModel is the processor's name, "unknown" where there is no /proc.
-func cpuModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimLeft(field(string(text), "model name"), "\t :")
 }
 
 // field returns the rest of the first line that begins with a prefix.

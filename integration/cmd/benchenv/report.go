@@ -3,17 +3,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sealpost/sealpost/integration/program"
 )
 
 // markdown is the report as people read it.
 func markdown(s settings, w *world, rows []row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The environment of an analysis, beside a bare handler\n\nMade by `make bench` on %s: %d cores of %s, %s.\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), cpuModel(), runtime.Version())
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), program.CPUModel(), runtime.Version())
 	fmt.Fprintf(&b, "`GET /environment` of %d keys, %d of them secrets behind %d policies (%d bytes); the large store has %d more\n",
 		granted+variables, granted, policies, w.bytes, s.secrets)
 	fmt.Fprintf(&b, "secrets and %d more policies. %d connections with one request each at a time. Server, Redis (append-only\n", (s.secrets+9)/10, s.connections)
@@ -72,7 +73,7 @@ func (s settings) data(w *world, rows []row) ([]byte, error) {
 		Rounds      int     `json:"rounds"`
 		Rows        []row   `json:"rows"`
 		Ratios      []ratio `json:"ratios"`
-	}{time.Now().UTC().Format(time.DateOnly), cpuModel(), runtime.NumCPU(), runtime.Version(), s.connections, w.bytes,
+	}{time.Now().UTC().Format(time.DateOnly), program.CPUModel(), runtime.NumCPU(), runtime.Version(), s.connections, w.bytes,
 		s.secrets, s.rounds, rows, ratios(rows)}, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode the report: %w", err)
@@ -82,17 +83,3 @@ func (s settings) data(w *world, rows []row) ([]byte, error) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// cpuModel is the processor's name, "unknown" where there is no /proc.
-func cpuModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown"
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.Trim(name, "\t :\n")
-		}
-	}
-	return "unknown"
-}

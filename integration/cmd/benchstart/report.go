@@ -2,14 +2,15 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sealpost/sealpost/integration/program"
 )
 
 func newReport(rounds int) report {
-	return report{Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
+	return report{Date: time.Now().UTC().Format(time.DateOnly), CPU: program.CPUModel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Rounds: rounds, Slots: slots}
 }
 
@@ -31,17 +32,3 @@ func (r report) markdown() string {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond)) }
 func mb(n int64) string         { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
-
-// cpuModel is the processor's name, "unknown" where there is no /proc.
-func cpuModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "unknown"
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			return strings.Trim(name, "\t :\n")
-		}
-	}
-	return "unknown"
-}
