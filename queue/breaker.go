@@ -101,6 +101,18 @@ func (l *lane) judge(c *claim, end ending, now time.Time) change {
 	return probed
 }
 
+// probes are the broken lanes that a job of this process tries.
+func (ls *lanes) probes() (names []string) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for name, l := range ls.byName {
+		if l.probe != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // BrokenLanes is how many destinations do not answer, as this process sees it.
 func (p *Pool) BrokenLanes() int {
 	p.lanes.mu.Lock()

@@ -25,8 +25,8 @@ const (
 	paceRefresh = time.Second            // how late a process learns what others have learnt
 	paceShare   = 100 * time.Millisecond // between two shares of a limited lane
 	paceBatch   = 200 * time.Millisecond // for which a share has tokens: more than a late call needs
-	paceLease   = 3 * time.Second        // after which a process that does not ask has no share
-	paceProbe   = time.Minute            // after which another may probe if a probe said nothing
+	paceLease   = 3 * time.Second        // after which a process that does not ask has no share and no probe
+	paceProbe   = time.Minute            // after which another may probe although a probe goes on
 	paceRecover = time.Minute            // scale of growth: back at what was too much after 32 s, doubled after 92 s
 	maxPaced    = 500                    // lanes in the hash; others are limited by each process alone
 	maxPaceName = 256                    // bytes of the name of such a lane
@@ -157,9 +157,14 @@ func (pc *pacer) call(ctx context.Context, args ...any) (ms int64, rest []string
 
 var errPaceForm = errors.New("pace: answer of another form")
 
-// list reads all lanes.
-func (pc *pacer) list(ctx context.Context) (ms int64, all map[string]paced, err error) {
-	ms, rest, err := pc.call(ctx, "list", pc.recover.Milliseconds())
+// list reads all lanes, and says that this process lives and still probes those of
+// probes, which it may do alone for another lease.
+func (pc *pacer) list(ctx context.Context, lease time.Duration, probes ...string) (ms int64, all map[string]paced, err error) {
+	args := []any{"list", pc.recover.Milliseconds(), pc.me, lease.Milliseconds()}
+	for _, lane := range probes {
+		args = append(args, lane)
+	}
+	ms, rest, err := pc.call(ctx, args...)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -271,7 +276,7 @@ func (p *Pool) unprobed(c *claim) bool {
 		return false
 	}
 	start := time.Now()
-	ms, rest, err := p.pace.call(context.WithoutCancel(p.jobs), "probe", c.lane.name, paceProbe.Milliseconds())
+	ms, rest, err := p.pace.call(context.WithoutCancel(p.jobs), "probe", c.lane.name, p.pace.me, p.each(paceLease).Milliseconds(), p.each(paceProbe).Milliseconds())
 	if err != nil {
 		p.trouble("pace", err)
 		return false // this process alone decides
@@ -288,7 +293,7 @@ func (p *Pool) unprobed(c *claim) bool {
 // refreshPace takes over what all processes have learnt.
 func (p *Pool) refreshPace(ctx context.Context) error {
 	start := time.Now()
-	ms, all, err := p.pace.list(ctx)
+	ms, all, err := p.pace.list(ctx, p.each(paceLease), p.lanes.probes()...)
 	if err != nil {
 		return err
 	}
@@ -367,7 +372,7 @@ func (p *Pool) share(ctx context.Context) (limited bool, err error) {
 
 // Lanes returns the lanes that are limited, held or broken, by the alphabet.
 func (c *Client) Lanes(ctx context.Context) ([]LaneState, error) {
-	ms, all, err := newPacer(c.rdb, c.opts.Prefix, "", paceRecover).list(ctx)
+	ms, all, err := newPacer(c.rdb, c.opts.Prefix, "", paceRecover).list(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read lanes: %w", err)
 	}

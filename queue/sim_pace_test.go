@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -191,6 +193,60 @@ func TestFourPoolsSendOneProbe(t *testing.T) {
 			if s, err := w.client.Show(t.Context(), r[0].ID); err != nil || s.State != queue.Done || s.Handbacks > 0 {
 				t.Fatalf("a process still holds the lane back: %+v, %v", s, err)
 			}
+		}
+	})
+}
+
+// hangs starts a process whose attempts begin and do not end after the first n,
+// which are not answered. It tells when one hangs.
+func (w *world) hangs(n int) (line *simLine, begun chan time.Time) {
+	line, begun = w.newLine(), make(chan time.Time, 100)
+	forever := make(chan struct{})
+	w.t.Cleanup(func() { _ = line.rdb.Close() })
+	cfg := paceConfig(line.rdb, "")
+	cfg.LaneSlots = 1
+	queuetest.Run(w.t, cfg, &queuetest.Handler{Do: func(context.Context, *queue.Claim) (queue.Reply, error) {
+		if n--; n < 0 {
+			begun <- time.Now()
+			<-forever
+		}
+		return queue.Reply{Stage: "dial"}, errors.New("connection refused")
+	}})
+	w.t.Cleanup(func() { close(forever) })
+	return line, begun
+}
+
+func TestAProbeIsFreeWhenItsProcessDies(t *testing.T) {
+	paceWorld(t, 200, func(w *world) {
+		t := w.t
+		line, begun := w.hangs(5) // which break the lane
+		<-begun
+		_, next := w.hangs(0)
+		time.Sleep(20 * time.Second)
+		if len(next) > 0 {
+			t.Fatal("a second process probes while the first, which lives, still does")
+		}
+		line.cut() // as a process does that is killed, it says nothing
+		cut := time.Now()
+		if took := (<-next).Sub(cut); took > queue.MinLease {
+			t.Errorf("another process probes %v after the first has died, want within %v", took, queue.MinLease)
+		}
+		time.Sleep(50 * time.Second)
+		if len(next)+len(begun) > 0 {
+			t.Error("one probe is not the only one")
+		}
+		line.mend() // what still dials would outlive the bubble
+		time.Sleep(5 * time.Second)
+	})
+}
+
+func TestAProbeThatGoesOnForeverIsNotTheOnlyOne(t *testing.T) {
+	paceWorld(t, 200, func(w *world) {
+		_, begun := w.hangs(5)
+		first := <-begun
+		_, next := w.hangs(0)
+		if took := (<-next).Sub(first); took < time.Minute || took > time.Minute+queue.MinLease {
+			w.t.Errorf("another process probes after %v, want a minute", took)
 		}
 	})
 }

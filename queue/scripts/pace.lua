@@ -5,13 +5,15 @@
 --         7 running jobs of this process, 8 pause ms that was named (0: none),
 --         9 code, 10 rule, 11 text, 12 most lanes
 --       1 "silent", 2 lane, 3 first pause ms, 4 longest, 5 rule, 6 text, 7 most lanes
---       1 "probe", 2 lane, 3 ms until another may probe if this one says nothing
+--       1 "probe", 2 lane, 3 consumer, 4 ms until another may probe if this one lists no
+--         lanes meanwhile, 5 the same however often it does
 --       1 "mend", 2 lane
 --       1 "share", 2 consumer, 3 T ms, 4 ms for which tokens are given, 5 ms after
 --         which a silent process has no share, then for each lane: name, tokens
 --         wanted, slots wanted, running jobs, jobs done since the last call, µs that
 --         one takes (0: not known)
---       1 "list", 2 T ms
+--       1 "list", 2 T ms, 3 consumer, 4 ms by which its probes are renewed, then the lanes
+--         that it probes
 -- Output {time, ...}, in ms, and then for teach and silent the lane as JSON, or
 --        nothing if there are too many lanes; for probe 'go', 'probe', or 'wait'
 --        and JSON; for share JSON ('' if it is not there), tokens and slots of
@@ -168,7 +170,7 @@ if op == 'silent' then
     return {stamp, cjson.encode(e)}
   end
   e.bu = t + math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(e.bn, 20))
-  e.bn, e.bp, e.by, e.bx = e.bn + 1, nil, ARGV[5], ARGV[6]
+  e.bn, e.bp, e.be, e.by, e.bx = e.bn + 1, nil, nil, ARGV[5], ARGV[6]
   return {stamp, put(lane, e)}
 end
 
@@ -176,7 +178,7 @@ if op == 'probe' then
   local e = get(lane)
   if not e or not e.b then return {stamp, 'go'} end
   if t < e.bu then return {stamp, 'wait', cjson.encode(e)} end
-  e.bu, e.bp = t + tonumber(ARGV[3]), 1
+  e.bu, e.bp, e.be = t + tonumber(ARGV[4]), ARGV[3], t + tonumber(ARGV[5])
   put(lane, e)
   return {stamp, 'probe'}
 end
@@ -184,13 +186,21 @@ end
 if op == 'mend' then
   local e = get(lane)
   if e then
-    e.b, e.bu, e.bn, e.bp, e.by, e.bx = nil, nil, nil, nil, nil, nil
+    e.b, e.bu, e.bn, e.bp, e.be, e.by, e.bx = nil, nil, nil, nil, nil, nil, nil
     put(lane, e)
   end
   return {stamp}
 end
 
+-- A process that died does not list: then another may probe soon.
 if op == 'list' then
+  for i = 5, #ARGV do
+    local e = get(ARGV[i])
+    if e and e.b and e.bp == ARGV[3] then
+      e.bu = math.max(e.bu, math.min(e.be, t + tonumber(ARGV[4])))
+      put(ARGV[i], e)
+    end
+  end
   local out = {stamp}
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
