@@ -83,7 +83,7 @@ func findingTexts() map[string]string {
 		"parks-left":   "an empty parked set in the list; mending takes it off",
 		"moved-left":   "tells where an entry went that is gone; mending forgets it",
 		"cancel-left":  "a cancellation of a job that is not in the stream; mending forgets it",
-		"dedup-lost":   "its id is taken, and of the job nothing is left, nor a record of what became of it: ask its producer; a dead letter that took its workers along and was removed looks like this too",
+		"dedup-lost":   "its id is taken, and of the job nothing is left, nor a record of what became of it: ask its producer",
 		"mark-left":    "the mark of a step of a job that is not in the stream; mending forgets it",
 	}
 }

@@ -171,7 +171,8 @@ func (p *partition) ensureGroup(ctx context.Context) {
 func (p *partition) takeOver(ctx context.Context, n int) ([]entry, error) {
 	lease := p.pool.cfg.Lease.Milliseconds()
 	from := p.cursor
-	args := []any{p.pool.consumer, lease, reclaimPage, from, MaxCrashes, suspicion, p.pool.lanes.suspectRoom(), n, loner, suspectSlots}
+	args := []any{p.pool.consumer, lease, reclaimPage, from, MaxCrashes, suspicion, p.pool.lanes.suspectRoom(), n, loner, suspectSlots,
+		retentionSeconds(p.pool.cfg.LogRetention), p.keys.logPrefix()}
 	crashpoint.Point("reclaim-before")
 	reply, err := scriptReclaim.Run(ctx, p.pool.rdb, p.keys.with(), args...).Slice()
 	if err != nil {

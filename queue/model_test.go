@@ -331,7 +331,7 @@ func (m *model) takeOver(rt *rapid.T) {
 	suspects := rapid.IntRange(0, 2).Draw(rt, "suspects")
 	w := workers.Draw(rt, "worker")
 	reply, _ := m.run(rt, "reclaim", nil, w, lease, rapid.IntRange(1, 3).Draw(rt, "looked at"), "0-0", losses, suspicion, suspects,
-		rapid.IntRange(1, 3).Draw(rt, "count"), losses, 2).([]any)
+		rapid.IntRange(1, 3).Draw(rt, "count"), losses, 2, 60, m.base+"log:").([]any)
 	if reply == nil {
 		return
 	}

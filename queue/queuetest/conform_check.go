@@ -135,7 +135,7 @@ func ruleCheckPages(t *testing.T, r *rig) {
 // no findings.
 func ruleCheckIDs(t *testing.T, r *rig) {
 	r.enqueue(`"id":"waits","not_before":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"`)
-	r.run(func(_ context.Context, c *queue.Claim) (queue.Reply, error) {
+	_, stop := r.run(func(_ context.Context, c *queue.Claim) (queue.Reply, error) {
 		if c.Job.ID == "refused" {
 			return queue.Reply{}, queue.Permanent(errors.New("no"))
 		}
@@ -144,6 +144,16 @@ func ruleCheckIDs(t *testing.T, r *rig) {
 	r.becomes(r.enqueue(`"id":"ended"`), queue.Done)
 	r.becomes(r.enqueue(`"id":"refused"`), queue.Dead)
 	if n, err := r.client.RemoveDead(r.ctx, "refused"); err != nil || n != 1 {
+		t.Fatalf("RemoveDead: %d, %v", n, err)
+	}
+	stop()
+	r.enqueue(`"id":"killer"`)
+	r.ghost(queue.MaxCrashes) // who left no record
+	r.run(nil)
+	if s := r.becomes("killer", queue.Dead); len(s.Attempts) != 0 || s.Reason != "poison" {
+		t.Errorf("a job that took its workers along: got %+v, want no attempt", s)
+	}
+	if n, err := r.client.RemoveDead(r.ctx, "killer"); err != nil || n != 1 {
 		t.Fatalf("RemoveDead: %d, %v", n, err)
 	}
 	if report := r.check(true); len(report.Findings) > 0 {

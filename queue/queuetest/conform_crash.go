@@ -155,6 +155,14 @@ func rulePoisonRetried(t *testing.T, r *rig) {
 	if s := r.becomes(id, queue.Done); s.Crashes != 0 {
 		t.Errorf("got %d crashes, want 0", s.Crashes)
 	}
+	log, _ := r.deliveries(queue.DeliveryFilter{Limit: 10})
+	states := map[queue.State]string{}
+	for _, d := range log {
+		states[d.State] = d.Kind + d.Reason
+	}
+	if len(log) != 2 || states[queue.Dead] != "testpoison" || states[queue.Done] != "test" {
+		t.Errorf("got records %+v, want its burial and its end", log)
+	}
 	r.nothingLeft()
 }
 

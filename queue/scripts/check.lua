@@ -91,7 +91,8 @@ end
 
 -- Whose id is taken, and of which nothing is left: not even a record, although the
 -- log of its minute is still kept. The first records are enough: their numbers go
--- up by one with each claim, and five claims without a record are a dead letter.
+-- up by one with each claim, and five claims without a record are a dead letter,
+-- whose burial has one.
 local function known(jid)
   if redis.call('HEXISTS', BODY, jid) == 1 or entry(jid) then return true end
   local fields = {}
