@@ -1,9 +1,11 @@
 package actions
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sealpost/sealpost/queue"
+	"github.com/sealpost/sealpost/secrets"
 )
 
 // Reason says why an attempt did not succeed. Every sender's table maps what
@@ -59,6 +61,22 @@ func Outcome(v Verdict, secret string, version int64, err error) error {
 		return &queue.RetryAfterError{After: v.After, Err: err}
 	}
 	return err // Transient, Ambiguous: retry
+}
+
+// Beside tells the queue that a refusal may be the fault of another secret that the
+// attempt used with the blamed one: a newer version of it lets a parked job go on as
+// well. Zero refs are left out. It returns err, changed if it parks the job.
+func Beside(err error, refs ...secrets.Ref) error {
+	parked, ok := errors.AsType[*queue.ParkedError](err)
+	if !ok {
+		return err
+	}
+	for _, ref := range refs {
+		if ref.ID != "" && ref.ID != parked.Secret {
+			parked.Beside = append(parked.Beside, queue.Credential{Secret: ref.ID, Version: ref.Version})
+		}
+	}
+	return err
 }
 
 // advised is an error with a line of advice for the person who reads it.

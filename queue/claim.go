@@ -32,11 +32,11 @@ type claim struct {
 	work       Work
 	kind       string
 	lane       *lane
-	dest       string // see destination
-	probe      bool   // the one job that may try a refused credential
-	tries      bool   // the one job of this process that may try a broken lane
-	change     change // what it has done to its lane's breaker
-	asOf       int64  // of the refusal for which it is parked untried, ms
+	dest       string   // see destination
+	probes     []string // refusals for which it is the one job that may try
+	tries      bool     // the one job of this process that may try a broken lane
+	change     change   // what it has done to its lane's breaker
+	asOf       int64    // of the refusal for which it is parked untried, ms
 
 	renewed   atomic.Int64 // since Pool.epoch
 	lost      atomic.Bool
@@ -64,7 +64,7 @@ func newClaim(part *partition, e entry, at time.Duration) *claim {
 	c.meta = parseMeta(e.id, e.meta)
 	c.meta.Crashes += c.deliveries - 1
 	c.meta.Next += c.deliveries - 1 // the lost attempts wrote no record, or will
-	c.meta.Secret, c.meta.Version = "", 0
+	c.meta.Secret, c.meta.Version, c.meta.Beside = "", 0, ""
 	c.renewed.Store(int64(at))
 	job := &c.job
 	if err := decodeJob(job, []byte(e.job)); err != nil {

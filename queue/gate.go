@@ -35,8 +35,6 @@ type Credential struct {
 	Version int64
 }
 
-func (c Credential) field() string { return parkName(c.Secret, c.Version) }
-
 // Refusal is what is known of a refused credential.
 type Refusal struct {
 	Credential
@@ -72,7 +70,8 @@ type gate struct {
 
 	closed atomic.Bool // there is at least one refusal
 	mu     sync.Mutex
-	known  map[string]refusal // by field
+	known  map[string]refusal // by name; see parkedOn
+	first  map[Credential][]parkedOn
 }
 
 func newGate(rdb redis.UniversalClient, prefix string) *gate {
@@ -116,63 +115,65 @@ func (g *gate) refresh(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.known = known
-	g.closed.Store(len(known) > 0)
+	g.index()
 	return nil
 }
 
-// find returns the refusal of a credential as this process knows it.
-func (g *gate) find(c Credential) (refusal, bool) {
+// find returns a refusal as this process knows it.
+func (g *gate) find(name string) (refusal, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r, ok := g.known[c.field()]
+	r, ok := g.known[name]
 	return r, ok
 }
 
-func (g *gate) keep(c Credential, r refusal) {
+func (g *gate) keep(name string, r refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.known[c.field()] = r
-	g.closed.Store(true)
+	_, known := g.known[name]
+	if g.known[name] = r; !known {
+		g.index()
+	}
 }
 
-func (g *gate) forget(c Credential) {
+func (g *gate) forget(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.known, c.field())
-	g.closed.Store(len(g.known) > 0)
+	delete(g.known, name)
+	g.index()
 }
 
 // ask returns the refusal that forbids a login, or nil: then this caller may
 // try, as the only probe or because the credential is not refused any more.
-func (g *gate) ask(ctx context.Context, c Credential, now time.Time) (forbids *refusal, probe bool, err error) {
-	r, ok := g.find(c)
+func (g *gate) ask(ctx context.Context, name string, now time.Time) (forbids *refusal, probe bool, err error) {
+	r, ok := g.find(name)
 	if !ok {
 		return nil, false, nil
 	}
 	if now.Before(r.until()) {
 		return &r, false, nil
 	}
-	asOf, reply, err := g.call(ctx, "ask", c.field(), gateProbe.Milliseconds())
+	asOf, reply, err := g.call(ctx, "ask", name, gateProbe.Milliseconds())
 	if err != nil || len(reply) == 0 {
 		return nil, false, err
 	}
 	if len(reply) == 1 {
 		if probe = reply[0] == "probe"; !probe {
-			g.forget(c)
+			g.forget(name)
 		}
 		return nil, probe, nil
 	}
 	if r, err = parseRefusal(reply[1], asOf); err != nil {
 		return nil, false, err
 	}
-	g.keep(c, r)
+	g.keep(name, r)
 	return &r, false, nil
 }
 
-// refuse closes the gate of a credential.
-func (g *gate) refuse(ctx context.Context, c Credential, code, text string) error {
+// refuse closes the gate of a credential and those beside it.
+func (g *gate) refuse(ctx context.Context, name, code, text string) error {
 	crashpoint.Point("gate-before")
-	asOf, reply, err := g.call(ctx, "refuse", c.field(), gatePause.Milliseconds(), gateLongest.Milliseconds(), clip(code), clip(text))
+	asOf, reply, err := g.call(ctx, "refuse", name, gatePause.Milliseconds(), gateLongest.Milliseconds(), clip(code), clip(text))
 	if err != nil || len(reply) == 0 {
 		return err
 	}
@@ -181,19 +182,19 @@ func (g *gate) refuse(ctx context.Context, c Credential, code, text string) erro
 	if err != nil {
 		return err
 	}
-	g.keep(c, r)
+	g.keep(name, r)
 	return nil
 }
 
-// outdated forgets the refusal of a credential as it was at asOf: a job that was
+// outdated forgets a refusal as it was at asOf: a job that was
 // parked for it went to ready, as the refusal was taken back since. Else the job
 // would come and go, hundreds of times, until the next refresh.
-func (g *gate) outdated(c Credential, asOf int64) {
+func (g *gate) outdated(name string, asOf int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r, ok := g.known[c.field()]; ok && r.asOf <= asOf {
-		delete(g.known, c.field())
-		g.closed.Store(len(g.known) > 0)
+	if r, ok := g.known[name]; ok && r.asOf <= asOf {
+		delete(g.known, name)
+		g.index()
 	}
 }
 
@@ -208,23 +209,22 @@ func (g *gate) open(ctx context.Context, fields ...string) error {
 		args = append(args, f)
 		delete(g.known, f)
 	}
-	g.closed.Store(len(g.known) > 0)
+	g.index()
 	g.mu.Unlock()
 	_, _, err := g.call(ctx, args...)
 	return err
 }
 
-// due returns the refused credentials that may be probed now.
-func (g *gate) due(now time.Time) []Credential {
+// due returns the names of the refusals that may be probed now.
+func (g *gate) due(now time.Time) (names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var list []Credential
-	for field, r := range g.known {
-		if secret, version, ok := splitParkName(field); ok && !now.Before(r.until()) {
-			list = append(list, Credential{secret, version})
+	for name, r := range g.known {
+		if !now.Before(r.until()) {
+			names = append(names, name)
 		}
 	}
-	return list
+	return names
 }
 
 // errGate is why a job is parked that was not tried.
@@ -239,20 +239,24 @@ func (p *Pool) gated(c *claim) bool {
 	if err != nil {
 		return false // the sender will find the same and say it better
 	}
-	for _, cred := range list {
-		r, probe, err := p.gate.ask(p.jobs, cred, p.now())
+	for _, name := range p.gate.applying(list) {
+		r, probe, err := p.gate.ask(p.jobs, name, p.now())
 		if err != nil {
 			p.trouble("gate", err)
 		}
-		c.probe = c.probe || probe
+		if probe {
+			c.probes = append(c.probes, name)
+		}
 		if r == nil {
 			continue
 		}
+		on, _ := parseOn(name)
+		cred := on[0]
 		reply := Reply{Secret: cred.Secret, SecretVersion: cred.Version, Stage: "gate", Code: r.Code, Rule: "credential-refused",
 			Reason: reasonCredential, Certainty: Rejected}
 		c.asOf = r.asOf
 		reply.Text = clip(fmt.Sprintf("not tried; refused %d times before, last: %s", r.N, r.Text))
-		p.finish(c, reply, &ParkedError{Secret: cred.Secret, Version: cred.Version, Err: fmt.Errorf("%w: %s", errGate, r.Text)}, 0)
+		p.finish(c, reply, &ParkedError{Secret: cred.Secret, Version: cred.Version, Beside: on[1:], Err: fmt.Errorf("%w: %s", errGate, r.Text)}, 0)
 		return true
 	}
 	return false
@@ -266,26 +270,30 @@ func (p *Pool) tellGate(c *claim, reply *Reply, err error) {
 		if errors.Is(err, errGate) {
 			return
 		}
-		cred := Credential{parked.Secret, parked.Version}
-		if r, ok := p.gate.find(cred); ok && p.now().Before(r.until()) {
+		name := parked.on().name()
+		if r, ok := p.gate.find(name); ok && p.now().Before(r.until()) {
 			return // jobs that were on their way when the gate closed
 		}
-		if err := p.gate.refuse(context.WithoutCancel(p.jobs), cred, reply.Code, parked.Err.Error()); err != nil {
+		if err := p.gate.refuse(context.WithoutCancel(p.jobs), name, reply.Code, parked.Err.Error()); err != nil {
 			p.trouble("gate", err)
 		}
 		return
 	}
-	if err != nil || !c.probe {
+	if err != nil {
 		return
 	}
 	cred := Credential{reply.Secret, reply.SecretVersion}
-	if _, refused := p.gate.find(cred); refused {
+	for _, name := range c.probes {
+		on, _ := parseOn(name)
+		if _, refused := p.gate.find(name); !refused || on[0] != cred {
+			continue
+		}
 		n, err := p.client.CredentialWorks(context.WithoutCancel(p.jobs), cred.Secret, cred.Version)
 		if err != nil {
 			p.trouble("gate", err)
 			return
 		}
-		p.gate.forget(cred)
+		p.gate.forget(name)
 		p.log.Info("a refused credential works again", "secret", cred.Secret, "version", cred.Version, "released", n)
 	}
 }
@@ -297,8 +305,8 @@ func (p *Pool) watchGate(ctx context.Context) {
 		if err := p.gate.refresh(ctx); err != nil && ctx.Err() == nil {
 			p.trouble("gate", err)
 		}
-		for _, cred := range p.gate.due(p.now()) {
-			if err := p.tend(ctx, cred); err != nil && ctx.Err() == nil {
+		for _, name := range p.gate.due(p.now()) {
+			if err := p.tend(ctx, name); err != nil && ctx.Err() == nil {
 				p.trouble("gate", err)
 			}
 		}
@@ -307,18 +315,17 @@ func (p *Pool) watchGate(ctx context.Context) {
 }
 
 // tend lets a probe go, or forgets a refusal that nothing has asked for in a day.
-func (p *Pool) tend(ctx context.Context, cred Credential) error {
-	r, _ := p.gate.find(cred)
+func (p *Pool) tend(ctx context.Context, name string) error {
+	r, _ := p.gate.find(name)
 	if p.now().Sub(r.until()) > gateMemory {
-		return p.gate.open(ctx, cred.field())
+		return p.gate.open(ctx, name)
 	}
-	return p.client.probe(ctx, cred)
+	return p.client.probe(ctx, name)
 }
 
-// probe lets the oldest job go that is parked on the credential. The gate is
+// probe lets the oldest job go that is parked for the refusal. The gate is
 // closed for all but one of those that several processes let go.
-func (c *Client) probe(ctx context.Context, cred Credential) error {
-	name := cred.field()
+func (c *Client) probe(ctx context.Context, name string) error {
 	for _, k := range c.parts {
 		n, err := scriptUnpark.Run(ctx, c.rdb, k.with(k.parked(name)), name, 1, 0).Int()
 		if err != nil || n > 0 {
@@ -336,11 +343,11 @@ func (c *Client) CredentialWorks(ctx context.Context, secret string, version int
 }
 
 // Refused returns the refusal that forbids a login with this version of a secret
-// at this moment; ok is false if there is none. A credential that is being probed
+// at this moment, whatever is used beside it; ok is false if there is none. A credential that is being probed
 // is not forbidden: only its probe comes so far.
 func (c *Client) Refused(ctx context.Context, secret string, version int64) (r Refusal, ok bool, err error) {
 	cred := Credential{secret, version}
-	text, err := c.rdb.HGet(ctx, newShared(c.opts.Prefix).refused(), cred.field()).Result()
+	text, err := c.rdb.HGet(ctx, newShared(c.opts.Prefix).refused(), cred.name()).Result()
 	if errors.Is(err, redis.Nil) {
 		return Refusal{}, false, nil
 	}
@@ -361,17 +368,17 @@ func (c *Client) Refusals(ctx context.Context) ([]Refusal, error) {
 		return nil, fmt.Errorf("read refusals: %w", err)
 	}
 	list := make([]Refusal, 0, len(g.known))
-	for field, r := range g.known {
-		if secret, version, ok := splitParkName(field); ok {
-			list = append(list, r.shown(Credential{secret, version}))
+	for name, r := range g.known {
+		if on, ok := parseOn(name); ok {
+			list = append(list, r.shown(on[0]))
 		}
 	}
 	return list, nil
 }
 
-// openGates forgets the refusals of a secret for which which says so, and
-// returns the names of their parked sets.
-func (c *Client) openGates(ctx context.Context, secret string, which func(version int64) bool) ([]string, error) {
+// openGates forgets the refusals for which which says so, and returns the names of
+// their parked sets.
+func (c *Client) openGates(ctx context.Context, which func(parkedOn) bool) ([]string, error) {
 	g := newGate(c.rdb, c.opts.Prefix)
 	fields, err := c.rdb.HKeys(ctx, g.key).Result()
 	if err != nil {
@@ -379,7 +386,7 @@ func (c *Client) openGates(ctx context.Context, secret string, which func(versio
 	}
 	var gone []string
 	for _, field := range fields {
-		if s, v, ok := splitParkName(field); ok && s == secret && which(v) {
+		if on, ok := parseOn(field); ok && which(on) {
 			gone = append(gone, field)
 		}
 	}

@@ -155,10 +155,6 @@ func (k shared) audit() string { return k.base + "audit" }
 // limited, held or broken; see pace.go.
 func (k shared) pace() string { return k.base + "pace" }
 
-func parkName(secret string, version int64) string {
-	return secret + ":" + strconv.FormatInt(version, 10)
-}
-
 // jidMillis returns the time part of a stream entry id, 0 if it has none.
 func jidMillis(jid string) int64 {
 	var ms int64

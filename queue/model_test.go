@@ -215,7 +215,7 @@ func (m *model) settle(rt *rapid.T) {
 			reply = m.dead(rt, c, body, id)
 		case "park":
 			parked := c.body(accepted, `,"s":"s","v":`+version)
-			reply = m.run(rt, "park", []string{m.base + "parked:s:" + version}, 60, c.worker, "s", version, c.eid, c.jid, 5, parked, 0, "", "", 0)
+			reply = m.run(rt, "park", []string{m.base + "parked:s:" + version}, 60, c.worker, "s", version, "", c.eid, c.jid, 5, parked, 0, "", "", 0)
 		case "release":
 			reply = m.run(rt, "release", nil, 60, c.worker, c.eid, c.jid, body, 0, "")
 		}

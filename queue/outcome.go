@@ -93,10 +93,12 @@ func (e *HandbackError) Error() string { return e.Err.Error() }
 func (e *HandbackError) Unwrap() error { return e.Err }
 
 // ParkedError says that the job cannot succeed with this version of its
-// secret. The job waits, using up no attempt, until the version changes.
+// secret. The job waits, using up no attempt, until the version changes, or that of
+// a secret Beside it: one that was used with it and may be what was refused.
 type ParkedError struct {
 	Secret  string // the secret's id
 	Version int64
+	Beside  []Credential // in the versions that were used
 	Err     error
 }
 

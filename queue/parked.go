@@ -54,7 +54,7 @@ func (c *Client) ParkedList(ctx context.Context) ([]ParkedGroup, error) {
 
 // addParked adds one partition's share of a group.
 func (c *Client) addParked(ctx context.Context, p int, name string, byName map[string]*ParkedGroup) error {
-	secret, version, ok := splitParkName(name)
+	on, ok := parseOn(name)
 	if !ok {
 		return nil
 	}
@@ -71,10 +71,11 @@ func (c *Client) addParked(ctx context.Context, p int, name string, byName map[s
 	if err != nil {
 		return err
 	}
-	g := byName[name]
+	blamed := on[0].name()
+	g := byName[blamed]
 	if g == nil {
-		g = &ParkedGroup{Secret: secret, Version: version}
-		byName[name] = g
+		g = &ParkedGroup{Secret: on[0].Secret, Version: on[0].Version}
+		byName[blamed] = g
 	}
 	g.Jobs += n
 	for _, it := range items {
@@ -121,11 +122,11 @@ func (c *Client) parkedPage(ctx context.Context, p int, pos string, limit int) (
 }
 
 // CredentialChanged tells the queue that a secret has a newer version: jobs
-// parked on an older one become ready, the oldest first, and no job is parked
+// parked on an older one, or with an older one beside what they are parked on, become ready, the oldest first, and no job is parked
 // on an older one any more. It returns how many jobs were released. Calls may
 // come in any order and more than once.
 func (c *Client) CredentialChanged(ctx context.Context, secret string, version int64) (int, error) {
-	if _, err := c.openGates(ctx, secret, func(v int64) bool { return v < version }); err != nil {
+	if _, err := c.openGates(ctx, func(on parkedOn) bool { return on.before(secret, version) }); err != nil {
 		return 0, err
 	}
 	released := 0
@@ -135,7 +136,7 @@ func (c *Client) CredentialChanged(ctx context.Context, secret string, version i
 			return released, fmt.Errorf("credential changed: %w", err)
 		}
 		for _, name := range names {
-			if s, v, ok := splitParkName(name); !ok || s != secret || v >= version {
+			if on, ok := parseOn(name); !ok || !on.before(secret, version) {
 				continue
 			}
 			n, err := c.unpark(ctx, k, name)
@@ -154,7 +155,7 @@ func (c *Client) CredentialChanged(ctx context.Context, secret string, version i
 func (c *Client) ReleaseParked(ctx context.Context, secret string, version int64) (int, error) {
 	// First the gates, and then also the sets that are empty now: a worker that
 	// goes by a refusal of before may be about to park a job.
-	opened, err := c.openGates(ctx, secret, func(v int64) bool { return version == 0 || v == version })
+	opened, err := c.openGates(ctx, func(on parkedOn) bool { return on.has(secret, version) })
 	if err != nil {
 		return 0, err
 	}
@@ -165,7 +166,7 @@ func (c *Client) ReleaseParked(ctx context.Context, secret string, version int64
 			return released, fmt.Errorf("release parked jobs: %w", err)
 		}
 		for _, name := range slices.Compact(slices.Sorted(slices.Values(append(names, opened...)))) {
-			if s, v, ok := splitParkName(name); !ok || s != secret || version != 0 && v != version {
+			if on, ok := parseOn(name); !ok || !on.has(secret, version) {
 				continue
 			}
 			n, err := c.unpark(ctx, k, name)
@@ -199,14 +200,4 @@ func (c *Client) unpark(ctx context.Context, k keys, name string) (int, error) {
 			return released, nil
 		}
 	}
-}
-
-// splitParkName is the reverse of parkName.
-func splitParkName(name string) (secret string, version int64, ok bool) {
-	i := strings.LastIndexByte(name, ':')
-	if i < 0 {
-		return "", 0, false
-	}
-	version, err := strconv.ParseInt(name[i+1:], 10, 64)
-	return name[:i], version, err == nil
 }

@@ -26,6 +26,7 @@ type meta struct {
 	Text      string `json:"x,omitempty"` // of the last failure
 	Secret    string `json:"s,omitempty"` // parked on it
 	Version   int64  `json:"v,omitempty"`
+	Beside    string `json:"b,omitempty"` // the rest of the parked set's name; see parkedOn
 	Parts     []part `json:"p,omitempty"` // that ended for good
 	Code      string `json:"o,omitempty"` // of the last failure, as in record
 	Rule      string `json:"l,omitempty"` // of the last failure, as in record

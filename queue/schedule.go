@@ -129,9 +129,10 @@ func (p *Pool) sweepOnce(ctx context.Context) error {
 			return err
 		}
 		for _, name := range names {
-			if secret, version, ok := splitParkName(name); ok {
-				if was, seen := oldest[secret]; !seen || version < was {
-					oldest[secret] = version
+			on, _ := parseOn(name)
+			for _, c := range on {
+				if was, seen := oldest[c.Secret]; !seen || c.Version < was {
+					oldest[c.Secret] = c.Version
 				}
 			}
 		}

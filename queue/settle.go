@@ -55,6 +55,7 @@ type outcome struct {
 	number  int           // of the record
 	secret  string        // movePark
 	version int64         // movePark
+	beside  string        // movePark: see parkedOn
 	follow  []byte        // moveDead: a job that becomes ready with it, or nil
 }
 

@@ -13,6 +13,7 @@ type settlement struct {
 	move    move
 	secret  string
 	version int64
+	beside  string
 	claims  []*claim
 	logs    []string // log keys, in the order in which they were met
 	base    int      // len(keys) before the log keys
@@ -24,13 +25,13 @@ type settlement struct {
 func (s *settler) group(groups []*settlement, c *claim) []*settlement {
 	o := &c.out
 	for _, g := range groups {
-		if g.part == c.part && g.move == o.move && g.secret == o.secret && g.version == o.version {
+		if g.part == c.part && g.move == o.move && g.secret == o.secret && g.version == o.version && g.beside == o.beside {
 			g.add(c)
 			return groups
 		}
 	}
 	k := c.part.keys
-	g := &settlement{part: c.part, move: o.move, secret: o.secret, version: o.version}
+	g := &settlement{part: c.part, move: o.move, secret: o.secret, version: o.version, beside: o.beside}
 	ttl := retentionSeconds(s.pool.cfg.LogRetention)
 	me := s.pool.consumer
 	switch g.keys = k.with(); o.move {
@@ -41,8 +42,8 @@ func (s *settler) group(groups []*settlement, c *claim) []*settlement {
 	case moveDead:
 		g.script, g.args = scriptDead, []any{ttl, me, DedupWindow.Milliseconds(), max(DedupWindow, s.pool.cfg.LogRetention).Milliseconds()}
 	case movePark:
-		g.keys = append(g.keys, k.parked(parkName(o.secret, o.version)))
-		g.script, g.args = scriptPark, []any{ttl, me, o.secret, o.version}
+		g.keys = append(g.keys, k.parked(g.parked()))
+		g.script, g.args = scriptPark, []any{ttl, me, o.secret, o.version, o.beside}
 	case moveRelease:
 		g.script, g.args = scriptRelease, []any{ttl, me}
 	}
@@ -50,6 +51,9 @@ func (s *settler) group(groups []*settlement, c *claim) []*settlement {
 	g.add(c)
 	return append(groups, g)
 }
+
+// parked is the name of the parked set.
+func (g *settlement) parked() string { return Credential{g.secret, g.version}.name() + g.beside }
 
 func (g *settlement) add(c *claim) {
 	g.claims = append(g.claims, c)
@@ -161,7 +165,7 @@ func (s *settler) report(g *settlement) {
 		case code == codeLost:
 			state = ""
 		case code == codeReady && c.asOf > 0:
-			s.pool.gate.outdated(Credential{g.secret, g.version}, c.asOf)
+			s.pool.gate.outdated(g.parked(), c.asOf)
 		}
 		switch state {
 		case Done, Dead, Cancelled, Expired:

@@ -197,8 +197,8 @@ func (p *Pool) decide(c *claim, reply *Reply, err error) {
 		return
 	}
 	if e, ok := errors.AsType[*ParkedError](err); ok && e.Secret != "" {
-		c.meta.Secret, c.meta.Version = e.Secret, e.Version
-		c.out = outcome{move: movePark, state: Parked, secret: e.Secret, version: e.Version}
+		c.meta.Secret, c.meta.Version, c.meta.Beside = e.Secret, e.Version, e.on().beside()
+		c.out = outcome{move: movePark, state: Parked, secret: e.Secret, version: e.Version, beside: c.meta.Beside}
 		return
 	}
 	if errors.Is(context.Cause(p.jobs), ErrDrainTimeout) {

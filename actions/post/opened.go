@@ -19,7 +19,8 @@ import (
 // opened is what one attempt holds: the values of the secrets, for as long as it
 // runs, and what no text of it may show.
 type opened struct {
-	ref    secrets.Ref // that a refusal is blamed on; the zero Ref without secrets
+	ref    secrets.Ref   // that a refusal is blamed on; the zero Ref without secrets
+	beside []secrets.Ref // the others: a receiver does not say which one it refuses
 	values map[string]redact.String
 	hide   []redact.String
 }
@@ -46,6 +47,8 @@ func (w *work) open(ctx context.Context, c *queue.Claim) (*opened, string, error
 		}
 		if in.ref.ID == "" {
 			in.ref = text.Ref
+		} else {
+			in.beside = append(in.beside, text.Ref)
 		}
 		in.values[ref] = text.Value
 	}
@@ -166,5 +169,5 @@ func (in *opened) outcome(v verdict) (queue.Reply, error) {
 	if v.Reason == actions.Ambiguous {
 		reply.Certainty = queue.Unknown
 	}
-	return reply, actions.Outcome(v.Verdict, in.ref.ID, in.ref.Version, &failure{v})
+	return reply, actions.Beside(actions.Outcome(v.Verdict, in.ref.ID, in.ref.Version, &failure{v}), in.beside...)
 }

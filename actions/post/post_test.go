@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,10 @@ func TestWhatBecomesOfAnAnswer(t *testing.T) {
 			}
 			if parked, ok := errors.AsType[*queue.ParkedError](err); ok && (parked.Secret != tt.secret || parked.Version != 3) {
 				t.Errorf("parked on %+v", parked)
+			}
+			if parked, ok := errors.AsType[*queue.ParkedError](err); ok && tt.name == "401 with header secrets parks on the first" &&
+				!slices.Equal(parked.Beside, []queue.Credential{{Secret: "id-of-HOOK_KEY", Version: 3}}) {
+				t.Errorf("parked beside %+v, want the secret of the other header: a new version of it may be what is needed", parked.Beside)
 			}
 			if throttled, ok := errors.AsType[*queue.ThrottledError](err); ok && throttled.After != 7*time.Second {
 				t.Errorf("throttled for %v", throttled.After)

@@ -30,7 +30,7 @@ func (a *Action) deliver(ctx context.Context, c *queue.Claim, p *plan, in *login
 		return provider.Judge(replies, actions.Answer{Stage: "secret", Status: statusSecret}, "", words).Outcome(a.kind, in.token.Ref)
 	}
 	if v, ok := provider.Refused(a.refusals.Last(in.key())); ok {
-		return v.Outcome(a.kind, in.token.Ref)
+		return a.judged(v, in)
 	}
 	results := settled(c.Parts, p.to)
 	var stop *provider.Verdict
@@ -89,6 +89,13 @@ func ends(v provider.Verdict) bool {
 	return v.Cause != nil || !v.Accepted && v.Code == "" // no answer at all
 }
 
+// judged is the outcome of a verdict. What refuses a login does not say whether the
+// token or the SID is wrong.
+func (a *Action) judged(v provider.Verdict, in *login) (queue.Reply, error) {
+	reply, err := v.Outcome(a.kind, in.token.Ref)
+	return reply, actions.Beside(err, in.sid.Ref)
+}
+
 // outcome is what came of all recipients together.
 func (a *Action) outcome(p *plan, in *login, results []result) (queue.Reply, error) {
 	var worst *provider.Verdict
@@ -114,7 +121,7 @@ func (a *Action) outcome(p *plan, in *login, results []result) (queue.Reply, err
 	if len(results) > 1 {
 		v.Text = fmt.Sprintf("%d of %d recipients have it; of the others: %s", accepted, len(results), v.Text)
 	}
-	reply, err := v.Outcome(a.kind, in.token.Ref)
+	reply, err := a.judged(v, in)
 	if unknown {
 		reply.Certainty = queue.Unknown
 	}

@@ -166,6 +166,9 @@ func TestARefusedLoginIsTriedOnce(t *testing.T) {
 		if !ok || parked.Secret != "id-of-TOKEN" || parked.Version != 3 || !strings.Contains(err.Error(), "twilio_sid") || reply.Code != "401 20003" {
 			t.Fatalf("got %+v, %v, want parked with advice", reply, err)
 		}
+		if want := []queue.Credential{{Secret: "id-of-SID", Version: 3}}; !slices.Equal(parked.Beside, want) {
+			t.Fatalf("parked beside %v, want %v: a 401 may be the SID's", parked.Beside, want)
+		}
 	}
 	if got := w.sink.Count(); got != 1 {
 		t.Errorf("got %d requests, want one", got)

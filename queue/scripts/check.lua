@@ -65,7 +65,7 @@ local function body(jid, text)
   if redis.call('ZSCORE', DUE, jid) then places = places + 1 end
   if redis.call('ZSCORE', DEAD, jid) then places = places + 1 end
   if m.s then
-    name = m.s .. ':' .. number(m.v or 0)
+    name = m.s .. ':' .. number(m.v or 0) .. (type(m.b) == 'string' and m.b or '')
     if redis.call('ZSCORE', ARGV[5] .. name, jid) then places = places + 1 else name = nil end
   end
   local eid = entry(jid)

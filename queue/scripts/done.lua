@@ -31,7 +31,7 @@ if n < count then
     if body then
       local meta = cjson.decode(string.sub(body, 1, string.find(body, '\n', 1, true) - 1))
       if meta.s then
-        local name = meta.s .. ':' .. string.format('%.0f', meta.v or 0)
+        local name = meta.s .. ':' .. string.format('%.0f', meta.v or 0) .. (meta.b or '')
         redis.call('ZREM', ARGV[2] .. name, jid)
         if redis.call('ZCARD', ARGV[2] .. name) == 0 then redis.call('HDEL', PARKS, name) end
       end

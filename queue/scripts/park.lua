@@ -1,7 +1,8 @@
--- PARK: leased -> parked on one (secret, version); back to ready if the queue
--- knows a newer version already; cancelled if somebody cancelled it. A batch.
+-- PARK: leased -> parked on one (secret, version), or on several; back to ready if the
+-- queue knows a newer version of one already; cancelled if somebody cancelled it. A batch.
 -- KEYS  places, 10 the parked set, then the log keys
--- ARGV  1 log TTL s, 2 consumer, 3 secret, 4 version, then for each job: entry
+-- ARGV  1 log TTL s, 2 consumer, 3 secret, 4 version, 5 those beside it, each
+--       "+<secret>:<version>" and the rest of the set's name, then for each job: entry
 --       id, jid, enqueued ms, body, index of its log key (0: none), field,
 --       record, for one that was not tried the time ms of the refusal that
 --       forbade it as the worker knew it (0: it was tried)
@@ -15,11 +16,14 @@
 check()
 redis.call('ZCARD', KEYS[10])
 local t = now()
-local newest = tonumber(redis.call('HGET', VERSIONS, ARGV[3]) or '0')
-local name = ARGV[3] .. ':' .. ARGV[4]
+local name, changed = ARGV[3] .. ':' .. ARGV[4], false
+for secret, version in string.gmatch('+' .. name .. ARGV[5], '%+([^+]*):(%d+)') do
+  changed = changed or tonumber(redis.call('HGET', VERSIONS, secret) or '0') > tonumber(version)
+end
+name = name .. ARGV[5]
 local out = {}
 local released = tonumber(redis.call('HGET', VERSIONS, 'released:' .. name) or '0')
-for i = 5, #ARGV, 8 do
+for i = 6, #ARGV, 8 do
   local eid, jid, key = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 4])
   local state, code = 'parked', 1
   if not own(ARGV[2], eid) then
@@ -28,7 +32,7 @@ for i = 5, #ARGV, 8 do
     state, code = 'cancelled', 2
     drop(eid)
     forget(jid)
-  elseif newest > tonumber(ARGV[4]) or ARGV[i + 7] ~= '0' and tonumber(ARGV[i + 7]) <= released then
+  elseif changed or ARGV[i + 7] ~= '0' and tonumber(ARGV[i + 7]) <= released then
     state, code = 'ready', 3
     ready(jid, ARGV[i + 3])
     drop(eid)

@@ -62,7 +62,7 @@ for _, p in ipairs(found) do
     if crashes >= tonumber(ARGV[9]) then need = tonumber(ARGV[10]) end
     if crashes >= tonumber(ARGV[5]) then
       meta.c, meta.r, meta.o, meta.l = crashes, 'poison', nil, nil
-      meta.s, meta.v = nil, nil -- of a wait that is over: a late success would look for the job in that set
+      meta.s, meta.v, meta.b = nil, nil, nil -- of a wait that is over: a late success would look for the job in that set
       meta.x = 'its worker died or lost it ' .. string.format('%.0f', crashes) .. ' times'
       if not meta.e then meta.e = tonumber(string.match(meta.j, '^(%d+)')) end
       bury(meta, n, field.job)

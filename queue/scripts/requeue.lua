@@ -13,7 +13,7 @@ for _, jid in ipairs(ARGV) do
   if body then
     local cut = string.find(body, '\n', 1, true)
     local meta = cjson.decode(string.sub(body, 1, cut - 1))
-    meta.a, meta.c, meta.s, meta.v = nil, nil, nil, nil
+    meta.a, meta.c, meta.s, meta.v, meta.b = nil, nil, nil, nil, nil
     local kept = {}
     for _, p in ipairs(meta.p or {}) do
       if not p.r then kept[#kept + 1] = p end
