@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // LookOften makes a pool look for new partitions much more often.
@@ -46,3 +48,10 @@ func Paced(cfg PoolConfig, n int) PoolConfig {
 
 // CapLog is one look of a pool at the size of the log.
 func CapLog(ctx context.Context, p *Pool) error { return p.capOnce(ctx, &logCap{}) }
+
+// Look is one look for lost claims as a pool of the default lease makes it.
+func Look(ctx context.Context, rdb redis.UniversalClient, prefix string) error {
+	k := newKeys(prefix, 0)
+	args := []any{"bench", DefaultLease.Milliseconds(), reclaimPage, reclaimStart, MaxCrashes, suspicion, suspectSlots, takeOverMost, loner, suspectSlots, 60, k.logPrefix()}
+	return scriptReclaim.Run(ctx, rdb, k.with(), args...).Err()
+}

@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,14 +76,37 @@ func (l *login) do(context.Context, *queue.Claim) (queue.Reply, error) {
 	return queue.Reply{Stage: "done", Secret: c.Secret, SecretVersion: c.Version}, nil
 }
 
-// pools starts pools that know which credential their jobs use.
-func (r *rig) pools(n int, do Func) {
-	for range n {
+// scout is the lane of jobs that use no credential. A pool asks which ones they use
+// once it knows of a refusal, so they show that it does.
+const scout = "scout"
+
+// pools starts pools that know which credential their jobs use. known returns how many
+// of them have asked, for a scout.
+func (r *rig) pools(n int, do Func) (known func() int) {
+	asked := make([]atomic.Bool, n)
+	for i := range n {
 		cfg := r.config()
-		cfg.CredentialsOf = func(context.Context, queue.Work) ([]queue.Credential, error) {
+		cfg.CredentialsOf = func(_ context.Context, w queue.Work) ([]queue.Credential, error) {
+			if w.Lane() == scout {
+				asked[i].Store(true)
+				return nil, nil
+			}
 			return []queue.Credential{gateCredential}, nil
 		}
-		Run(r.t, cfg, &Handler{Do: do})
+		Run(r.t, cfg, &Handler{Do: func(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
+			if bytes.Contains(c.Job.Action, []byte(scout)) {
+				return queue.Reply{Stage: "done"}, nil
+			}
+			return do(ctx, c)
+		}})
+	}
+	return func() (k int) {
+		for i := range asked {
+			if asked[i].Load() {
+				k++
+			}
+		}
+		return k
 	}
 }
 
@@ -133,17 +157,18 @@ func (r *rig) expire(n int) {
 func (r *rig) closed(l *login, jobs int) []string {
 	r.t.Helper()
 	l.wrong.Store(true)
-	r.pools(2, l.do)
+	const pools = 2
+	known := r.pools(pools, l.do)
 	first := r.enqueueMany(1)
 	r.all(first, queue.Parked)
 	Eventually(r.t, "the refusal is known", func() bool {
 		list, err := r.client.Refusals(r.ctx)
 		return err == nil && len(list) == 1
 	})
-	// Each pool reads the refusals once a second.
-	late := time.NewTimer(1500 * time.Millisecond)
-	defer late.Stop()
-	<-late.C
+	Eventually(r.t, "every pool has read the refusals, which it does once a second", func() bool {
+		r.lane(scout)
+		return known() == pools
+	})
 	ids := append(first, r.enqueueMany(jobs)...)
 	r.all(ids, queue.Parked)
 	return ids

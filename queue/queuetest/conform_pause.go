@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -109,16 +110,26 @@ func rulePauseLane(t *testing.T, r *rig) {
 	g := newGate()
 	cfg := r.config()
 	cfg.LaneSlots = 1
-	h := &Handler{Do: g.do}
+	h := &Handler{Do: func(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
+		if bytes.Contains(c.Job.Action, []byte(scout)) {
+			return queue.Reply{Stage: "done"}, nil
+		}
+		return g.do(ctx, c)
+	}}
 	Run(t, cfg, h)
 	first := r.enqueue()
 	g.wait(t)
 	behind := r.enqueue()
 	Eventually(t, "the second waits in the process", func() bool { return r.state(behind) == queue.Running })
 	r.pause(queue.Pause{Lane: "lane"})
-	late := time.NewTimer(1500 * time.Millisecond) // each pool reads the pauses once a second
-	defer late.Stop()
-	<-late.C
+	r.pause(queue.Pause{Lane: scout})
+	id := ""
+	Eventually(t, "the pool has read the pauses, which it does once a second", func() bool {
+		if id == "" || r.state(id) == queue.Done {
+			id = r.lane(scout)
+		}
+		return r.state(id) == queue.Delayed
+	})
 	g.out <- nil
 	r.becomes(first, queue.Done)
 	if s := r.becomes(behind, queue.Delayed); s.Used != 0 || h.Count(behind) != 0 {
