@@ -122,15 +122,17 @@ func ruleForeign(t *testing.T, r *rig) {
 	h, _ := r.run(nil)
 	plain := r.xadd("job", string(Job()))
 	named := r.xadd("job", string(Job(`"id":"theirs"`)))
-	later := r.xadd("job", string(Job(`"not_before":"`+time.Now().Add(400*time.Millisecond).Format(time.RFC3339Nano)+`"`)))
+	due := time.Now().Add(400 * time.Millisecond)
+	later := r.xadd("job", string(Job(`"not_before":"`+due.Format(time.RFC3339Nano)+`"`)))
 	r.becomes(plain, queue.Done)
 	r.becomes(named, queue.Done)
 	if h.Count("theirs") != 1 {
 		t.Errorf("got %d attempts by the producer's id, want 1", h.Count("theirs"))
 	}
 	s := r.becomes(later, queue.Done)
-	if waited := s.FinishedAt.Sub(s.EnqueuedAt); waited < 300*time.Millisecond || s.Used != 1 || s.Handbacks != 0 {
-		t.Errorf("not_before: done after %v with %d attempts and %d hand-backs", waited, s.Used, s.Handbacks)
+	// Against the due time, not the entry's: a busy machine may add it late.
+	if early := due.Sub(s.FinishedAt); early > 100*time.Millisecond || s.Used != 1 || s.Handbacks != 0 {
+		t.Errorf("not_before: done %v before it was due, with %d attempts and %d hand-backs", early, s.Used, s.Handbacks)
 	}
 	r.nothingLeft()
 }
