@@ -75,7 +75,7 @@ func (l *lane) judge(c *claim, end ending, now time.Time) change {
 		return stays // it has jobs of all destinations
 	case end != endSilent:
 		was := l.broken
-		l.silent, l.broken, l.trips = 0, false, 0
+		l.silent, l.broken, l.trips, l.fine = 0, false, 0, true
 		if was {
 			l.pacing.changed = now
 			return mended
@@ -83,6 +83,7 @@ func (l *lane) judge(c *claim, end ending, now time.Time) change {
 		return stays
 	}
 	l.silent++
+	l.fine = false
 	// What was under way when the lane broke says nothing new.
 	if l.broken && !probe || l.silent < breakerAfter && !l.broken {
 		return stays

@@ -64,7 +64,7 @@ func newClaim(part *partition, e entry, at time.Duration) *claim {
 	c.meta = parseMeta(e.id, e.meta)
 	c.meta.Crashes += c.deliveries - 1
 	c.meta.Next += c.deliveries - 1 // the lost attempts wrote no record, or will
-	c.meta.Secret, c.meta.Version, c.meta.Beside = "", 0, ""
+	c.meta.Secret, c.meta.Version, c.meta.Beside, c.meta.Waits = "", 0, "", ""
 	c.renewed.Store(int64(at))
 	job := &c.job
 	if err := decodeJob(job, []byte(e.job)); err != nil {

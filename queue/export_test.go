@@ -28,7 +28,7 @@ func Recovering(cfg PoolConfig, d time.Duration) PoolConfig {
 // Moves are the scripts, by name, for tests that make moves one by one.
 var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,
-	"release": scriptRelease, "promote": scriptPromote, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
+	"release": scriptRelease, "promote": scriptPromote, "recall": scriptRecall, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
 	"cancel": scriptCancel, "requeue": scriptRequeue, "remove": scriptRemove, "unpark": scriptUnpark, "version": scriptVersion,
 	"audit": scriptAudit, "trim": scriptTrim, "pace": scriptPace,
 }

@@ -14,18 +14,14 @@ import (
 // asking Redis between two jobs; what is over that is handed back to Redis
 // without an attempt, with a time at which the lane will probably be free.
 const (
-	laneBuffer  = 250 * time.Millisecond // jobs that the lane will start within this may wait in the process
-	lanePause   = 100 * time.Millisecond // shortest hand-back
-	laneHorizon = 30 * time.Second       // longest hand-back: an estimate that reaches further is a guess
-	laneJitter  = 3 * time.Second        // more than the horizon, so that a backlog does not come back as one
-	laneMemory  = 16                     // attempts over which the time of one is averaged
-	laneGuess   = time.Second            // time of an attempt while none has ended
-	laneIdle    = time.Second            // an empty lane is forgotten after this
-	// A lane that was fast and stalls for a moment gets its jobs back after ten
-	// times the stall: a backlog of 10,000 that was handed back while a busy
-	// machine paused for 0.3 s came back over 30 s (make lanes).
-	laneStall    = 10
-	laneCalm     = 2 * time.Second // for which a stall is remembered
+	laneBuffer   = 250 * time.Millisecond // jobs that the lane will start within this may wait in the process
+	lanePause    = 100 * time.Millisecond // shortest hand-back
+	laneHorizon  = 30 * time.Second       // an estimate that reaches further is a guess: from there on each laneStep
+	laneStep     = 2 * time.Millisecond   // 500 a second: a job that comes by in vain costs some 20 us of two cores
+	laneMost     = 5 * time.Minute        // longest hand-back, by 135,000 jobs; a longer backlog is spread over it
+	laneMemory   = 16                     // attempts over which the time of one is averaged
+	laneGuess    = time.Second            // time of an attempt while none has ended
+	laneIdle     = time.Second            // an empty lane is forgotten after this
 	laneTick     = 100 * time.Millisecond
 	throttleBase = time.Second
 	throttleMax  = 5 // doublings of throttleBase: 32 s
@@ -53,12 +49,13 @@ type lane struct {
 	used    time.Time     // when it last had jobs
 	moved   time.Time     // when an attempt last began or ended
 	took    time.Duration // average of an attempt, 0 while unknown
-	stall   time.Duration // how long no attempt ended although the lane was fast
-	stalled time.Time     // when that was
+	raised  time.Time     // when it was last raised because none ended
 	clock   time.Time     // due time of the next hand-back
 	hold    time.Time     // throttled until
+	away    away          // what was handed back; see recall.go
 	pacing  pacing        // what all processes know; see pacelane.go
 
+	fine   bool   // the last attempt had an answer
 	silent int    // attempts in a row without an answer; see breaker.go
 	alone  bool   // what runs is a loner; see suspect.go
 	broken bool   // the destination does not answer
@@ -149,6 +146,9 @@ func (ls *lanes) done(c *claim, end ending, took time.Duration, now time.Time) (
 	}
 	if how = l.judge(c, end, now); l.broken {
 		back = ls.take(l, 0, now)
+	}
+	if how == mended {
+		l.took, l.raised = took, time.Time{} // the average was of a server that did not answer
 	}
 	if ls.draining && ls.running == 0 {
 		close(ls.idle)
@@ -286,8 +286,8 @@ func (l *lane) room(now time.Time) int {
 func (l *lane) learn(took time.Duration, now time.Time) {
 	l.moved = now
 	took = max(took, time.Microsecond)
-	if l.took == 0 {
-		l.took = took
+	if begun := now.Add(-took); l.took == 0 || !l.raised.IsZero() && begun.After(l.raised) {
+		l.took, l.raised = took, time.Time{} // known again
 		return
 	}
 	l.took += (took - l.took) / laneMemory
@@ -301,14 +301,10 @@ func (l *lane) suspectSlow(now time.Time) {
 	}
 	still := now.Sub(l.moved)
 	if l.took == 0 && still > laneBuffer {
-		l.took = laneGuess // or it takes its time to open the first connection: also a stall
-		l.stall, l.stalled = still, now
+		l.took, l.raised = laneGuess, now // or it takes its time to open the first connection
 	}
 	if l.took > 0 && l.running >= l.slots && still > l.took {
-		if l.took < laneBuffer || now.Sub(l.stalled) < laneCalm {
-			l.stall, l.stalled = still, now
-		}
-		l.took = still
+		l.took, l.raised = still, now
 	}
 }
 
@@ -335,33 +331,44 @@ func (l *lane) rate() float64 {
 // pace returns when the next job may come back: one after the other at the
 // rate of the lane, so that a handed-back backlog comes back once.
 func (l *lane) pace(now time.Time) time.Duration {
-	next := now.Add(lanePause)
-	for _, t := range []time.Time{l.clock, l.hold} {
+	next, from := now.Add(lanePause), now
+	if l.hold.After(from) {
+		from = l.hold
+	}
+	for _, t := range []time.Time{l.clock, from} {
 		if t.After(next) {
 			next = t
 		}
 	}
 	step := time.Duration(float64(time.Second) / l.rate())
-	if l.name == suspectLane {
+	switch {
+	case l.name == suspectLane:
 		step = min(step, suspectStep)
+	case l.broken: // how fast it fails is not how fast it will work
+		step = laneStep
 	}
-	l.clock = next.Add(step)
-	horizon := laneHorizon
-	if now.Sub(l.stalled) < laneCalm {
-		horizon = min(horizon, max(laneCalm, laneStall*l.stall))
+	if horizon := l.horizon(); next.Sub(from) >= horizon {
+		step = min(step, laneStep)
+		if next.Sub(from) > laneMost {
+			next = from.Add(horizon + time.Duration(rand.Int64N(int64(laneMost-horizon))))
+			step = 0
+		}
 	}
+	if step > 0 {
+		l.clock = next.Add(step)
+	}
+	l.away.add(now, next)
+	return next.Sub(now)
+}
+
+// horizon is how far the lane's speed is known.
+func (l *lane) horizon() time.Duration {
 	switch w := &l.pacing; {
 	case !l.limited():
 	case l.took == 0 && w.took == 0:
-		horizon = min(horizon, paceBlind)
+		return paceBlind
 	case w.ahead == paceGuess:
-		horizon = min(horizon, paceHorizon)
+		return paceHorizon
 	}
-	if end := now.Add(horizon); l.clock.After(end) && !l.hold.After(end) {
-		l.clock = end
-		if !next.Before(end) {
-			return horizon + time.Duration(rand.Int64N(int64(horizon/(laneHorizon/laneJitter))))
-		}
-	}
-	return next.Sub(now)
+	return laneHorizon
 }

@@ -207,7 +207,7 @@ func (l *lane) heed(s *paced, start time.Time, ms int64) {
 			hold = at
 		}
 	case l.broken: // mended elsewhere
-		l.broken, l.silent, l.trips = false, 0, 0
+		l.broken, l.silent, l.trips, l.took = false, 0, 0, 0
 	}
 	l.hold = hold
 }

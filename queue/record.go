@@ -33,6 +33,7 @@ type meta struct {
 	Kind      string `json:"k,omitempty"` // of the last failure; a stored action's job does not tell it
 	Lane      string `json:"d,omitempty"` // of the last failure, "" if it came to none
 	Used      string `json:"i,omitempty"` // id of the secret of the last failure
+	Waits     string `json:"w,omitempty"` // the lane that handed it back; see recall.go
 }
 
 // parseMeta reads the meta field of stream entry eid. An entry without one, or

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/sealpost/sealpost/crashpoint"
@@ -10,6 +11,7 @@ import (
 
 const (
 	promoteEach = 100 * time.Millisecond // how late a delayed job may become ready
+	promoteSoon = 20 * time.Millisecond  // the same while some do: many at once would be in others' way
 	promotePage = 200                    // jobs in one script call: a script blocks its Redis
 	promoteMost = 50                     // pages in one go, so that a stop is not kept waiting
 	sweepFirst  = time.Second            // after the start: a fleet whose workers die young must sweep too
@@ -24,7 +26,8 @@ func (p *Pool) schedule(ctx context.Context) {
 	failures := 0
 	reap := time.Now().Add(jittered(reapEach))
 	for ctx.Err() == nil {
-		if err := p.promote(ctx); err != nil {
+		moved, err := p.promote(ctx)
+		if err != nil {
 			failures++
 			pause(ctx, failures)
 			continue
@@ -34,7 +37,11 @@ func (p *Pool) schedule(ctx context.Context) {
 			p.reapOthers(ctx)
 			reap = time.Now().Add(jittered(reapEach))
 		}
-		wait(ctx, jittered(p.each(promoteEach)))
+		next := promoteEach
+		if moved > 0 {
+			next = promoteSoon
+		}
+		wait(ctx, jittered(p.each(next)))
 	}
 }
 
@@ -49,7 +56,7 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // promote moves all jobs that are due, page by page, and reads Redis' clock.
-func (p *Pool) promote(ctx context.Context) error {
+func (p *Pool) promote(ctx context.Context) (moved int64, err error) {
 	parts := p.partitions()
 	for range promoteMost {
 		calls := make([]*call, len(parts))
@@ -71,8 +78,9 @@ func (p *Pool) promote(ctx context.Context) error {
 				if ctx.Err() == nil {
 					p.trouble("promote", err)
 				}
-				return err
+				return moved, err
 			}
+			moved += reply[0]
 			p.clock.saw(reply[1], before, after)
 			if reply[0] >= promotePage {
 				more = append(more, parts[i])
@@ -82,7 +90,7 @@ func (p *Pool) promote(ctx context.Context) error {
 			break
 		}
 	}
-	return nil
+	return moved, nil
 }
 
 // reapOthers forgets consumers that have not asked for jobs for long and hold none.
@@ -157,11 +165,13 @@ func (p *Pool) sweepOnce(ctx context.Context) error {
 	return nil
 }
 
-// tickLanes hands back what waits in lanes that turned out to be slow, and starts
-// what waits for nothing any more.
+// tickLanes hands back what waits in lanes that turned out to be slow, starts
+// what waits for nothing any more, and recalls what a lane could do sooner.
 func (p *Pool) tickLanes(ctx context.Context) {
 	tick := time.NewTicker(p.each(laneTick))
 	defer tick.Stop()
+	var recalls sync.WaitGroup
+	defer recalls.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -171,6 +181,9 @@ func (p *Pool) tickLanes(ctx context.Context) {
 			p.handBackAll(back)
 			for _, c := range start {
 				p.work.put(c)
+			}
+			for _, lane := range p.lanes.dry(now) {
+				recalls.Go(func() { p.recall(ctx, lane) })
 			}
 		}
 	}

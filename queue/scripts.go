@@ -22,6 +22,7 @@ var (
 	scriptPark    = loadScript("park")
 	scriptRelease = loadScript("release")
 	scriptPromote = loadScript("promote")
+	scriptRecall  = loadScript("recall")
 	scriptReclaim = loadScript("reclaim")
 	scriptRenew   = loadScript("renew")
 	scriptReap    = loadScript("reap")

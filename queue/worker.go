@@ -58,8 +58,7 @@ func (p *Pool) toLane(c *claim, now time.Time) {
 	case laneStart:
 		p.work.put(c)
 	case laneFull:
-		c.meta.Handbacks++
-		p.handBack(c, after)
+		p.handBackAll([]handback{{c, after}})
 	case laneDrained:
 		p.release(c)
 	}
@@ -331,10 +330,11 @@ func (p *Pool) handBack(c *claim, after time.Duration) {
 	p.hand(c)
 }
 
-// handBackAll hands back jobs that waited in a lane.
+// handBackAll hands back jobs for which their lane has no room.
 func (p *Pool) handBackAll(back []handback) {
 	for _, b := range back {
 		b.c.meta.Handbacks++
+		b.c.meta.Waits = b.c.lane.name
 		p.handBack(b.c, b.after)
 	}
 }

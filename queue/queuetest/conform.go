@@ -21,7 +21,7 @@ type NewRedis func(testing.TB) (redis.UniversalClient, string)
 // crash before and after it leaves, on the Redis that newRedis gives. The rules
 // run at the same time, each with a prefix of its own.
 func Conform(t *testing.T, newRedis NewRedis) {
-	for _, group := range [][]rule{basicRules, outcomeRules, partRules, gateRules, besideRules, causeRules, pauseRules, checkRules, deliveryRules, placeRules, crashRules, drainRules} {
+	for _, group := range [][]rule{basicRules, outcomeRules, partRules, gateRules, besideRules, causeRules, pauseRules, checkRules, deliveryRules, placeRules, crashRules, drainRules, recallRules} {
 		for _, r := range group {
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
