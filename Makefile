@@ -67,6 +67,7 @@ fuzz: ## each fuzz target for FUZZTIME (1m)
 
 BENCH ?=
 bench: ## Sealpost beside its peers, one table; rewrites docs/bench/; BENCH="-only drain -rounds 5"
+	@sh integration/deps.sh bench
 	cd integration/bench && $(GO) run -mod=mod . -out ../../docs/bench $(BENCH)
 	$(GO) run ./integration/cmd/benchstart -out docs/bench
 

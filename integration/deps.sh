@@ -2,6 +2,7 @@
 # Finds, installs and reports the programs that the tests talk to.
 #
 #   integration/deps.sh install    what is missing, by apt when run as root
+#   integration/deps.sh bench      the same for "make bench"
 #   integration/deps.sh report     which provider each suite will run on
 #   integration/deps.sh env        variables for the tests in containers, for eval
 #
@@ -17,15 +18,21 @@ missing() {
 	have saslpasswd2 || printf 'sasl2-bin libsasl2-modules '
 }
 
+# What "make bench" uses besides: without it, clients of our own make the load.
+missing_bench() {
+	have redis-server || printf 'redis-server '
+	have wrk || printf 'wrk '
+}
+
 install() {
-	want=$(missing)
+	want=$1
 	[ -n "$want" ] || return 0
 	if [ "${SEALPOST_TEST_INSTALL:-yes}" = no ]; then
 		echo "not installed, as SEALPOST_TEST_INSTALL=no: $want"
 		return 0
 	fi
 	if ! have apt-get || [ "$(id -u)" != 0 ]; then
-		echo "to run all tests install: ${want}(as root on Debian: apt-get install $want)"
+		echo "to run everything install: ${want}(as root on Debian: apt-get install $want)"
 		return 0
 	fi
 	echo "installing: $want"
@@ -99,11 +106,12 @@ report() {
 }
 
 case ${1:-} in
-install) install ;;
+install) install "$(missing)" ;;
+bench) install "$(missing_bench)" ;;
 report) report ;;
 env) env_lines ;;
 *)
-	echo "usage: $0 install|report|env" >&2
+	echo "usage: $0 install|bench|report|env" >&2
 	exit 2
 	;;
 esac

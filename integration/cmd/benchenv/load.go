@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -72,15 +73,15 @@ func (w *world) entrants() []entrant {
 }
 
 // measure runs all rounds and returns the medians.
-func measure(ctx context.Context, w *world, s settings) ([]row, error) {
+func measure(ctx context.Context, w *world, s settings, wrk string) ([]row, error) {
 	entrants := w.entrants()
 	rounds := make([][]row, len(entrants))
 	for round := range s.rounds {
 		for i, e := range entrants {
-			if _, err := e.load(ctx, s.connections, min(warmUp, s.turn)); err != nil {
+			if _, err := e.load(ctx, wrk, s.connections, min(warmUp, s.turn)); err != nil {
 				return nil, fmt.Errorf("%s: %w", e.name, err)
 			}
-			got, err := e.load(ctx, s.connections, s.turn)
+			got, err := e.load(ctx, wrk, s.connections, s.turn)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", e.name, err)
 			}
@@ -96,7 +97,7 @@ func measure(ctx context.Context, w *world, s settings) ([]row, error) {
 }
 
 // load puts an entrant under load from so many connections for the time.
-func (e entrant) load(ctx context.Context, connections int, turn time.Duration) (row, error) {
+func (e entrant) load(ctx context.Context, wrk string, connections int, turn time.Duration) (row, error) {
 	server, err := e.process.CPU()
 	if err != nil {
 		return row{}, err
@@ -105,9 +106,36 @@ func (e entrant) load(ctx context.Context, connections int, turn time.Duration) 
 	if err != nil {
 		return row{}, err
 	}
-	self, err := ownCPU()
+	by := e.byClients
+	if wrk != "" {
+		by = func(ctx context.Context, connections int, turn time.Duration) (answered, error) {
+			return e.byWrk(ctx, wrk, connections, turn)
+		}
+	}
+	a, err := by(ctx, connections, turn)
 	if err != nil {
 		return row{}, err
+	}
+	server2, err := e.process.CPU()
+	if err != nil {
+		return row{}, err
+	}
+	redis2, err := e.redis.CPU()
+	if err != nil {
+		return row{}, err
+	}
+	n := time.Duration(a.requests)
+	return row{
+		Name: e.name, PerSecond: a.perSecond, P50: a.p50, P99: a.p99,
+		Server: (server2 - server) / n, Redis: (redis2 - redis) / n, Load: a.cpu / n,
+	}, nil
+}
+
+// byClients is the load by clients of our own.
+func (e entrant) byClients(ctx context.Context, connections int, turn time.Duration) (answered, error) {
+	self, err := ownCPU()
+	if err != nil {
+		return answered{}, err
 	}
 	taken := make([][]time.Duration, connections)
 	errs := make([]error, connections)
@@ -118,30 +146,14 @@ func (e entrant) load(ctx context.Context, connections int, turn time.Duration) 
 	}
 	clients.Wait()
 	elapsed := time.Since(began)
-	for _, err := range errs {
-		if err != nil {
-			return row{}, err
-		}
+	if err := errors.Join(errs...); err != nil {
+		return answered{}, err
 	}
 	all := slices.Concat(taken...)
 	slices.Sort(all)
-	server2, err := e.process.CPU()
-	if err != nil {
-		return row{}, err
-	}
-	redis2, err := e.redis.CPU()
-	if err != nil {
-		return row{}, err
-	}
 	self2, err := ownCPU()
-	if err != nil {
-		return row{}, err
-	}
 	n := len(all)
-	return row{
-		Name: e.name, PerSecond: float64(n) / elapsed.Seconds(), P50: all[n/2], P99: all[n*99/100],
-		Server: (server2 - server) / time.Duration(n), Redis: (redis2 - redis) / time.Duration(n), Load: (self2 - self) / time.Duration(n),
-	}, nil
+	return answered{requests: n, perSecond: float64(n) / elapsed.Seconds(), p50: all[n/2], p99: all[n*99/100], cpu: self2 - self}, err
 }
 
 // ownCPU is the processor time that this program has used.

@@ -32,6 +32,8 @@ type settings struct {
 	connections int
 	turn        time.Duration // that one peer is under load in a round
 	secrets     int           // of the large store that the analysis may not see
+	load        string        // generator
+	by          string        // its name
 	out         string
 	bare        string // address: be the bare handler
 	redis       string // address of its Redis
@@ -44,6 +46,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&s.connections, "connections", 64, "connections, each with one request at a time")
 	flag.DurationVar(&s.turn, "for", 4*time.Second, "how long one peer is under load in a round")
 	flag.IntVar(&s.secrets, "others", 100_000, "secrets of the large store that the analysis may not see, with a tenth as many policies; 0: no large store")
+	flag.StringVar(&s.load, "load", loadAuto, "what makes the load: wrk, own, or auto for wrk if it is there")
 	flag.StringVar(&s.out, "out", "", "directory for environment.md and environment.json; none: print only")
 	flag.StringVar(&s.bare, "bare", "", "be the bare handler on this address (used by the benchmark itself)")
 	flag.StringVar(&s.redis, "redis", "", "address of the Redis of the bare handler")
@@ -53,6 +56,11 @@ func run(ctx context.Context) error {
 	}
 	if s.rounds < 1 || s.connections < 1 || s.turn <= 0 || s.secrets < 0 {
 		return fmt.Errorf("-rounds, -connections, -for and -others: want positive numbers")
+	}
+	var wrk string
+	var err error
+	if wrk, s.by, err = generator(s.load, s.turn); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "sealpost-benchenv-*")
 	if err != nil {
@@ -66,7 +74,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := measure(ctx, w, s)
+	rows, err := measure(ctx, w, s, wrk)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func markdown(s settings, w *world, rows []row) string {
 	fmt.Fprintf(&b, "`GET /environment` of %d keys, %d of them secrets behind %d policies (%d bytes); the large store has %d more\n",
 		granted+variables, granted, policies, w.bytes, s.secrets)
 	fmt.Fprintf(&b, "secrets and %d more policies. %d connections with one request each at a time. Server, Redis (append-only\n", (s.secrets+9)/10, s.connections)
-	fmt.Fprintf(&b, "file, flushed each second) and load generator share the machine. Medians of %d round(s) of %v in which the\npeers took turns.\n\n", s.rounds, s.turn)
+	fmt.Fprintf(&b, "file, flushed each second) and load generator (%s) share the machine. Medians of %d round(s) of %v in which the\npeers took turns.\n\n", s.by, s.rounds, s.turn)
 	b.WriteString("| peer | requests /s | p50 ms | p99 ms | server µs a request | Redis µs a request | load µs a request |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s | %.0f | %.2f | %.2f | %.0f | %.0f | %.0f |\n", r.Name, r.PerSecond, ms(r.P50), ms(r.P99), us(r.Server), us(r.Redis), us(r.Load))
@@ -67,13 +67,14 @@ func (s settings) data(w *world, rows []row) ([]byte, error) {
 		CPU         string  `json:"cpu"`
 		Cores       int     `json:"cores"`
 		Go          string  `json:"go"`
+		Load        string  `json:"load_generator"`
 		Connections int     `json:"connections"`
 		Bytes       int     `json:"answer_bytes"`
 		Others      int     `json:"large_store_secrets"`
 		Rounds      int     `json:"rounds"`
 		Rows        []row   `json:"rows"`
 		Ratios      []ratio `json:"ratios"`
-	}{time.Now().UTC().Format(time.DateOnly), program.CPUModel(), runtime.NumCPU(), runtime.Version(), s.connections, w.bytes,
+	}{time.Now().UTC().Format(time.DateOnly), program.CPUModel(), runtime.NumCPU(), runtime.Version(), s.by, s.connections, w.bytes,
 		s.secrets, s.rounds, rows, ratios(rows)}, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode the report: %w", err)
