@@ -50,7 +50,7 @@ type settings struct {
 
 // scenarios are all there are, in the order of the table.
 func scenarios() []scenario {
-	return []scenario{drain{}, both{}, latency{}, mails{}, mails{far: true}, wholeMail{}, wholeSQS{}, environment{}, partitions{}}
+	return []scenario{drain{}, both{}, latency{}, mails{}, mails{far: true}, wholeMail{}, wholeSQS{}, wholeSQS{fauxqs: true}, environment{}, partitions{}}
 }
 
 // run reads the flags, and measures, prints and writes the report, or does what a

@@ -13,7 +13,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sealpost/sealpost/actions/sqs"
 	"github.com/sealpost/sealpost/integration/peers"
 	"github.com/sealpost/sealpost/integration/program"
 )
@@ -208,58 +207,4 @@ func (wholeMail) rows(r results) []row {
 		r.compare(what, rate, "sealpost serve", "asynq", goal{is: 10}),
 		r.compare(what, rate, "sealpost serve", "bullmq", goal{is: 5}),
 	}
-}
-
-// wholeSQS is a job in Redis that becomes a message in SQS.
-type wholeSQS struct{}
-
-func (wholeSQS) name() string { return "whole-sqs" }
-
-func (wholeSQS) slots() []int { return []int{50, 200} }
-
-func (k wholeSQS) open(ctx context.Context, w *world) ([]side, error) {
-	sink, err := w.goSide("sqs-sink")
-	if err != nil {
-		return nil, err
-	}
-	a, err := sink.call(ctx, request{Op: "start"})
-	if err != nil {
-		return nil, err
-	}
-	var job map[string]any
-	if err := json.Unmarshal([]byte(payload), &job); err != nil {
-		return nil, fmt.Errorf("decode the payload: %w", err)
-	}
-	job["action"] = map[string]string{"type": sqs.Kind, "sqs_secret": "QUEUE"}
-	var sides []side
-	for _, n := range w.sizes(k.slots()) {
-		s, err := w.install("QUEUE", map[string]any{
-			"aws_region": a.SQS.Region, "queue_url": a.SQS.URL, "endpoint": a.SQS.Endpoint,
-			"access_key_id": a.SQS.ID, "secret_access_key": a.SQS.Key,
-		}, fmt.Sprintf("SEALPOST_SLOTS=%d", n), fmt.Sprintf("SEALPOST_LANE_SLOTS=%d", n))
-		if err != nil {
-			return nil, err
-		}
-		sides = append(sides, side{name: fmt.Sprintf("sealpost serve at %d", n), turn: s.whole(sink, encoded(job), w.some(20_000))})
-		p, err := w.goSide("asynq")
-		if err != nil {
-			return nil, err
-		}
-		r := request{Op: "messages", Redis: w.redis.Addr, SQS: a.SQS, Concurrency: n, Jobs: w.some(5000), Payload: payload}
-		sides = append(sides, side{name: fmt.Sprintf("asynq + SendMessage at %d", n), turn: w.queued(p, sink, r)})
-	}
-	return sides, nil
-}
-
-func (k wholeSQS) rows(r results) []row {
-	var rows []row
-	for _, n := range k.slots() {
-		ours := fmt.Sprintf("sealpost serve at %d", n)
-		if r.of[ours] == nil {
-			continue // a short run
-		}
-		rows = append(rows, r.compare(fmt.Sprintf("job in Redis to message in SQS, %d slots", n), rate, ours,
-			fmt.Sprintf("asynq + SendMessage at %d", n), goal{is: 5}))
-	}
-	return rows
 }

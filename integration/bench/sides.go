@@ -13,6 +13,7 @@ func sidesInGo() map[string]map[string]op {
 
 		"mail-sink": (&mailSink{}).ops(),
 		"sqs-sink":  (&sqsSink{}).ops(),
+		"fauxqs":    (&fauxqsSink{}).ops(),
 		"far":       farLine{}.ops(),
 	}
 }

@@ -28,6 +28,8 @@ type request struct {
 	Payload     string    `json:"payload,omitempty"`
 	Mail        *mailbox  `json:"mail,omitempty"`
 	SQS         *sqsQueue `json:"sqs,omitempty"`
+	Cache       string    `json:"cache,omitempty"` // of packages
+	Dir         string    `json:"dir,omitempty"`   // for a log
 }
 
 // mailbox is where mails go.
@@ -49,7 +51,7 @@ type answer struct {
 	Error   string  `json:"error,omitempty"`
 	Seconds float64 `json:"seconds"`
 	CPU     float64 `json:"cpu"`             // seconds of processor time
-	Total   float64 `json:"total,omitempty"` // the same since the side began
+	Total   float64 `json:"total,omitempty"` // the same since the side began; an op may put that of its child there
 	Span    float64 `json:"span,omitempty"`  // seconds from the first arrival to the last
 	RSS     float64 `json:"rss"`             // MB, the highest so far
 	P50     float64 `json:"p50,omitempty"`
@@ -122,7 +124,8 @@ func measured(ctx context.Context, do op, r request) answer {
 	if err != nil {
 		a.Error = err.Error()
 	}
-	a.RSS, a.Total = highestRSS(), ownCPU().Seconds()
+	a.RSS = highestRSS()
+	a.Total += ownCPU().Seconds()
 	return a
 }
 

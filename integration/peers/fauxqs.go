@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -41,26 +42,66 @@ type Fauxqs struct {
 // It skips the test when npm is missing or cannot install them.
 func NewFauxqs(tb testing.TB, cache string) *Fauxqs {
 	tb.Helper()
-	if err := installNPM(tb.Context(), cache, "node_modules/fauxqs/dist/cli.js", fauxqsNode, fauxqsVersion); err != nil {
-		tb.Skipf("skipped: fauxqs cannot run here: %v", err)
+	if err := InstallFauxqs(tb.Context(), cache); err != nil {
+		tb.Skipf("skipped: %v", err)
 	}
-	port, err := queuetest.FreePort()
+	f, err := StartFauxqs(cache, Dir(tb))
 	if err != nil {
 		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = f.Kill() })
+	return f
+}
+
+// InstallFauxqs puts the emulator's npm packages into the directory cache, unless
+// they are there.
+func InstallFauxqs(ctx context.Context, cache string) error {
+	if err := installNPM(ctx, cache, "node_modules/fauxqs/dist/cli.js", fauxqsNode, fauxqsVersion); err != nil {
+		return fmt.Errorf("fauxqs cannot run here: %w", err)
+	}
+	return nil
+}
+
+// StartFauxqs starts the emulator from the cache, with its log in dir.
+func StartFauxqs(cache, dir string) (*Fauxqs, error) {
+	port, err := queuetest.FreePort()
+	if err != nil {
+		return nil, err
 	}
 	cmd := exec.Command(filepath.Join(cache, "node_modules/node/bin/node"), "node_modules/fauxqs/dist/cli.js")
 	cmd.Dir = cache
 	cmd.Env = append(os.Environ(), "FAUXQS_LOGGER=false", "FAUXQS_PORT="+strconv.Itoa(port), "FAUXQS_HOST=127.0.0.1")
-	proc, err := StartProcess(cmd, filepath.Join(Dir(tb), "fauxqs.log"))
+	proc, err := StartProcess(cmd, filepath.Join(dir, "fauxqs.log"))
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
-	tb.Cleanup(func() { _ = proc.Kill() })
 	f := &Fauxqs{Endpoint: "http://127.0.0.1:" + strconv.Itoa(port), proc: proc}
 	if err := Wait(fauxqsStart, "fauxqs", f.healthy); err != nil {
-		tb.Fatalf("%v\n%s", err, proc.LogTail())
+		return nil, errors.Join(fmt.Errorf("%w\n%s", err, proc.LogTail()), proc.Kill())
 	}
-	return f
+	return f, nil
+}
+
+// Kill ends the emulator.
+func (f *Fauxqs) Kill() error { return f.proc.Kill() }
+
+// CPU is the processor time that it has used.
+func (f *Fauxqs) CPU() (time.Duration, error) { return f.proc.CPU() }
+
+// Count is how many messages wait in the queue.
+func (f *Fauxqs) Count(ctx context.Context, queueURL string) (int, error) {
+	const name = "ApproximateNumberOfMessages"
+	out, err := f.call(ctx, "GetQueueAttributes", map[string]any{"QueueUrl": queueURL, "AttributeNames": []string{name}})
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(out.Attributes[name])
+}
+
+// Purge removes all messages of the queue.
+func (f *Fauxqs) Purge(ctx context.Context, queueURL string) error {
+	_, err := f.call(ctx, "PurgeQueue", map[string]any{"QueueUrl": queueURL})
+	return err
 }
 
 // healthy returns nil when the emulator answers.
@@ -113,8 +154,9 @@ func (f *Fauxqs) Receive(ctx context.Context, queueURL string) ([]Message, error
 
 // reply has the fields of every answer that is read here.
 type reply struct {
-	QueueURL string    `json:"QueueUrl"`
-	Messages []Message `json:"Messages"`
+	QueueURL   string            `json:"QueueUrl"`
+	Messages   []Message         `json:"Messages"`
+	Attributes map[string]string `json:"Attributes"`
 }
 
 // call does one request of the JSON protocol of SQS.
@@ -140,8 +182,8 @@ func (f *Fauxqs) call(ctx context.Context, action string, in map[string]any) (re
 	if resp.StatusCode != http.StatusOK {
 		return out, fmt.Errorf("call %s: status %d", action, resp.StatusCode)
 	}
-	if action == "DeleteMessage" {
-		return out, nil // its answer has no body
+	if action == "DeleteMessage" || action == "PurgeQueue" {
+		return out, nil // their answers have no body
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
 		return out, fmt.Errorf("decode the answer of %s: %w", action, err)
