@@ -71,6 +71,9 @@ type Config struct {
 	// Soak leaves out all kills, adds hostile mail servers to the faults of the
 	// sink, and measures the workers all the time.
 	Soak bool
+	// Connections are those of a worker to the mail server (max_connections of the
+	// secret); 0 is the default of secrets.
+	Connections int
 	// Judge has the run fail for times that are too long. On a machine that others
 	// use too they say little. Copies after restarts are judged always.
 	Judge bool
@@ -100,8 +103,8 @@ func (c *Config) complete() error {
 	if (c.Rolling > 0 || c.Outages || c.Soak) && (c.Rate < 1 || c.For <= 0) {
 		return errors.New("drill: want a steady load: a rate and for how long")
 	}
-	if c.Workers < 1 || c.Jobs < 0 {
-		return errors.New("drill: want at least one worker and no negative number of jobs")
+	if c.Workers < 1 || c.Jobs < 0 || c.Connections < 0 {
+		return errors.New("drill: want at least one worker, and no negative number of jobs or connections")
 	}
 	return nil
 }

@@ -41,8 +41,11 @@ func (r *run) putLogin(ctx context.Context, key, addr, pass string) error {
 	if err != nil {
 		return fmt.Errorf("address of the mail sink: %w", err)
 	}
-	value, err := json.Marshal(map[string]any{"smtp_server": host, "smtp_port": number, "username": user,
-		"password": pass, "ca_pem": r.sink.CAPEM()})
+	login := map[string]any{"smtp_server": host, "smtp_port": number, "username": user, "password": pass, "ca_pem": r.sink.CAPEM()}
+	if r.Connections > 0 {
+		login["max_connections"] = r.Connections
+	}
+	value, err := json.Marshal(login)
 	if err != nil {
 		return fmt.Errorf("encode the login: %w", err)
 	}

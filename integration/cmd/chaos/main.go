@@ -31,6 +31,7 @@ func run(ctx context.Context) (err error) {
 	c := drill.Config{Judge: true}
 	flag.IntVar(&c.Jobs, "jobs", 10_000, "mails to send")
 	flag.IntVar(&c.Workers, "workers", 2, "processes that work at once")
+	flag.IntVar(&c.Connections, "connections", 0, "of a worker to the mail server (the default of secrets, 4)")
 	flag.DurationVar(&c.WorkerEach, "interval", 0, "time between two kills of workers (1s)")
 	flag.DurationVar(&c.RedisEach, "redis-interval", 0, "time between two kills of redis-server (5s)")
 	flag.BoolVar(&c.Quiet, "quiet-server", false, "kill only workers: no faults of server and lines, no kills of redis-server, one password")
