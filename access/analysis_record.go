@@ -31,6 +31,8 @@ type analysisBody struct {
 	TokenHint   string        `json:"token_hint"`
 	TokenMAC    []byte        `json:"token_mac"`
 	Sealed      []byte        `json:"sealed"` // JSON of a sealedPart
+
+	seen *seenToken // nil in what is only written
 }
 
 // sealedPart is what of an analysis is not in clear in Redis.

@@ -39,6 +39,7 @@ type Directory struct {
 
 	memo     memo
 	seal     *secrets.MemorySeal // of what the memo keeps
+	salt     tokenSalt
 	events   *events
 	noted    maskNotes
 	mirror   *secrets.Mirror
@@ -52,7 +53,7 @@ type Directory struct {
 func NewDirectory(rdb redis.UniversalClient, keyring *secrets.Keyring, store *secrets.Store) *Directory {
 	d := &Directory{
 		keyring: keyring, rev: store.Revision(), catalog: secrets.NewCatalog(store), now: time.Now,
-		mirror: secrets.NewMirror(), set: newRecordSet(rdb, keyring), seal: secrets.NewMemorySeal(),
+		mirror: secrets.NewMirror(), set: newRecordSet(rdb, keyring), seal: secrets.NewMemorySeal(), salt: newTokenSalt(),
 	}
 	d.events = newEvents(rdb, keyring, d.set.base+"events")
 	d.reset()
@@ -143,7 +144,7 @@ func (d *Directory) change(field, text string) (func(), error) {
 		if text == "" {
 			return func() { d.dropAnalysis(id) }, nil
 		}
-		b := new(analysisBody)
+		b := &analysisBody{seen: new(seenToken)}
 		if err := json.Unmarshal([]byte(text), b); err == nil && b.ID == id {
 			return func() { d.putAnalysis(b) }, nil
 		}

@@ -75,7 +75,16 @@ func (d *Directory) recall(token redact.String) (found *analysisBody, rev string
 	}
 	var candidates []*analysisBody
 	d.mirror.Recall(func(at string) { rev, candidates = at, d.hinted(hint) })
-	return d.match(candidates, text), rev
+	digest := d.salt.of(text)
+	for _, b := range candidates {
+		if b.seen.is(&digest) {
+			return b, rev
+		}
+	}
+	if found = d.match(candidates, text); found != nil {
+		found.seen.keep(&digest)
+	}
+	return found, rev
 }
 
 // keep keeps a sealed text with its resolution, while that is in the memo and

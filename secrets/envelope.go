@@ -17,7 +17,11 @@ func bind(fields ...string) []byte {
 	for _, f := range fields {
 		n += binary.MaxVarintLen64 + len(f)
 	}
-	b := make([]byte, 0, n)
+	return appendBound(make([]byte, 0, n), fields...)
+}
+
+// appendBound appends what bind returns.
+func appendBound(b []byte, fields ...string) []byte {
 	for _, f := range fields {
 		b = binary.AppendUvarint(b, uint64(len(f)))
 		b = append(b, f...)

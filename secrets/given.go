@@ -30,7 +30,7 @@ func (c *Catalog) OpenNoted(list []Sealed) ([]redact.String, error) {
 	out := make([]redact.String, 0, len(list))
 	for _, s := range list {
 		plain, err := c.store.keyring.open(s.rec)
-		c.store.opts.Observer(s.Type, resultOf(err))
+		c.store.opts.Observer(s.Type, resultOf(err), 1)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +43,10 @@ func (c *Catalog) OpenNoted(list []Sealed) ([]redact.String, error) {
 // CountOpened tells the observer that the values were opened once more, for who
 // keeps them sealed together.
 func (c *Catalog) CountOpened(list []Sealed) {
-	for _, s := range list {
-		c.store.opts.Observer(s.Type, resultOf(nil))
+	for n := 1; len(list) > 0; list, n = list[n:], 1 {
+		for n < len(list) && list[n].Type == list[0].Type {
+			n++
+		}
+		c.store.opts.Observer(list[0].Type, resultOf(nil), n)
 	}
 }

@@ -3,11 +3,31 @@ package secrets_test
 import (
 	"bytes"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sealpost/sealpost/secrets"
 	"github.com/sealpost/sealpost/secrets/redact"
 )
+
+// TestMemorySealOpensForManyAtOnce has texts of all sizes opened by many, who
+// share the space for it.
+func TestMemorySealOpensForManyAtOnce(t *testing.T) {
+	m := secrets.NewMemorySeal()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 200 {
+				want, place := strings.Repeat(string(rune('a'+i)), n*7%90), strings.Repeat("p", n%40)
+				if got, err := m.Open(m.Seal(redact.New(want), place), place); err != nil || got.Reveal() != want {
+					t.Errorf("opener %d: text %d is another one, %v", i, n, err)
+				}
+			}
+		})
+	}
+}
 
 func TestMemorySealOpensInItsPlaceOnly(t *testing.T) {
 	m, other := secrets.NewMemorySeal(), secrets.NewMemorySeal()

@@ -60,11 +60,11 @@ func (s *Store) OpenText(ctx context.Context, ref Ref, use Use) (Text, error) {
 func (s *Store) unseal(ctx context.Context, ref Ref, want Type, use Use) (*record, []byte, error) {
 	rec, err := s.audited(ctx, ref, want, use)
 	if err != nil {
-		s.opts.Observer(want, resultOf(err))
+		s.opts.Observer(want, resultOf(err), 1)
 		return nil, nil, err
 	}
 	plain, err := s.keyring.open(rec)
-	s.opts.Observer(want, resultOf(err))
+	s.opts.Observer(want, resultOf(err), 1)
 	return rec, plain, err
 }
 

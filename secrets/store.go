@@ -13,9 +13,9 @@ import (
 
 // Options of a Store. The zero Options are usable.
 type Options struct {
-	// Observer, if set, is told of every opening: the type asked for and
-	// "ok", "not_found", "wrong_type", "seal_broken" or "error".
-	Observer func(t Type, result string)
+	// Observer, if set, is told of every opening: the type asked for,
+	// "ok", "not_found", "wrong_type", "seal_broken" or "error", and how many there were.
+	Observer func(t Type, result string, n int)
 	// Now is the clock for created and updated times. nil means time.Now.
 	Now func() time.Time
 }
@@ -41,7 +41,7 @@ type Store struct {
 // NewStore returns a store for the keyring's secrets. It does no I/O.
 func NewStore(rdb redis.UniversalClient, keyring *Keyring, opts Options) *Store {
 	if opts.Observer == nil {
-		opts.Observer = func(Type, string) {}
+		opts.Observer = func(Type, string, int) {}
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

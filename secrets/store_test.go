@@ -322,7 +322,7 @@ func TestStoreTellsTheObserver(t *testing.T) {
 	w := miniWorld(t)
 	ctx := t.Context()
 	seen := map[string]int{}
-	s := secrets.NewStore(w.rdb, w.keyring, secrets.Options{Observer: func(k secrets.Type, result string) { seen[string(k)+" "+result]++ }})
+	s := secrets.NewStore(w.rdb, w.keyring, secrets.Options{Observer: func(k secrets.Type, result string, n int) { seen[string(k)+" "+result] += n }})
 	defer s.Close()
 	text, mail := secretstest.MustPut(t, s, "TEXT", "some text"), secretstest.MustPut(t, s, "MAIL", smtpValue)
 	check(t, second(s.OpenText(ctx, text, use)), "open text")
@@ -330,11 +330,30 @@ func TestStoreTellsTheObserver(t *testing.T) {
 	_, _ = s.OpenSMTP(ctx, text, use)
 	_, _ = s.OpenSQS(ctx, secrets.Ref{ID: strings.Repeat("a", 24)}, use)
 	check(t, w.rdb.HSet(ctx, w.key("s:"+text.ID), "ct", "forged").Err(), "forge")
-	fresh := secrets.NewStore(w.rdb, w.keyring, secrets.Options{Observer: func(k secrets.Type, result string) { seen[string(k)+" "+result]++ }})
+	fresh := secrets.NewStore(w.rdb, w.keyring, secrets.Options{Observer: func(k secrets.Type, result string, n int) { seen[string(k)+" "+result] += n }})
 	defer fresh.Close()
 	_, _ = fresh.OpenText(ctx, text, use)
 	want := map[string]int{"text ok": 1, "smtp ok": 1, "smtp wrong_type": 1, "sqs not_found": 1, "text seal_broken": 1}
 	if diff := cmp.Diff(seen, want); diff != "" {
+		t.Errorf("observed (-got +want):\n%s", diff)
+	}
+}
+
+// TestOpeningsAreCountedByType counts values that are kept together: however they
+// are ordered, each counts once.
+func TestOpeningsAreCountedByType(t *testing.T) {
+	w := miniWorld(t)
+	seen := map[string]int{}
+	s := secrets.NewStore(w.rdb, w.keyring, secrets.Options{Observer: func(k secrets.Type, result string, n int) { seen[string(k)+" "+result] += n }})
+	defer s.Close()
+	one := func(t secrets.Type) secrets.Sealed {
+		return secrets.Sealed{Secret: secrets.Secret{Ref: secrets.Ref{Type: t}}}
+	}
+	text, mail := one(secrets.TypeText), one(secrets.TypeSMTP)
+	c := secrets.NewCatalog(s)
+	c.CountOpened(nil)
+	c.CountOpened([]secrets.Sealed{text, text, mail, text, mail, mail})
+	if diff := cmp.Diff(seen, map[string]int{"text ok": 3, "smtp ok": 3}); diff != "" {
 		t.Errorf("observed (-got +want):\n%s", diff)
 	}
 }

@@ -123,7 +123,7 @@ func (v *Vault) verify(ctx context.Context, token string) (access.Principal, err
 // presented is the token that came with the request: the token header that
 // existing clients send, or a bearer token.
 func presented(r *http.Request) string {
-	if token := r.Header.Get("token"); token != "" {
+	if token := r.Header.Get("Token"); token != "" {
 		return token
 	}
 	if token := r.URL.Query().Get("token"); token != "" && r.URL.Path == eventsPath {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -93,7 +94,10 @@ type envQuery struct {
 }
 
 func parseEnvQuery(r *http.Request) (envQuery, error) {
-	query := r.URL.Query()
+	var query url.Values // most requests have none
+	if r.URL.RawQuery != "" {
+		query = r.URL.Query()
+	}
 	q := envQuery{format: query.Get("format"), explain: query.Get("explain") == "true"}
 	if !slices.Contains([]string{"", "json", "dotenv", "shell"}, q.format) {
 		return q, refuse(http.StatusBadRequest, "format must be json, dotenv or shell")
@@ -105,6 +109,9 @@ func parseEnvQuery(r *http.Request) (envQuery, error) {
 		for _, tag := range strings.Split(line, ",") {
 			q.known = append(q.known, strings.TrimPrefix(strings.TrimSpace(tag), "W/"))
 		}
+	}
+	if query == nil {
+		return q, nil
 	}
 	var err error
 	q.wait, err = waitTime(r)

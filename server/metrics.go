@@ -120,9 +120,9 @@ func (m *Metrics) LeasesRecovered(n int) { m.recovered.Add(float64(n)) }
 // RedisFailed notes a failed call to Redis. op is one of a fixed set of words.
 func (m *Metrics) RedisFailed(op string) { m.redisErrors.WithLabelValues(op).Inc() }
 
-// SecretOpened notes that a secret was opened, or why not.
-func (m *Metrics) SecretOpened(t secrets.Type, result string) {
-	m.opens.WithLabelValues(string(t), result).Inc()
+// SecretOpened notes that so many secrets were opened, or why not.
+func (m *Metrics) SecretOpened(t secrets.Type, result string, n int) {
+	m.opens.WithLabelValues(string(t), result).Add(float64(n))
 }
 
 // JobsEnqueued notes accepted jobs. kind is as the producer wrote it.

@@ -51,7 +51,7 @@ func touched(queueStats func(context.Context) (queue.Stats, error)) *Metrics {
 	m.TimeTriggers(5, 2)
 	m.LeasesRecovered(3)
 	m.RedisFailed("read")
-	m.SecretOpened(secrets.TypeSMTP, "ok")
+	m.SecretOpened(secrets.TypeSMTP, "ok", 1)
 	m.Observe(Gauges{
 		Queue: queueStats,
 		Lanes: func() (int, int, int) { return 1, 2, 3 },
