@@ -103,6 +103,7 @@ func (a *Action) expire(acc *account) {
 		return
 	}
 	delete(a.accounts, acc.ref.ID)
+	acc.dismiss()
 	acc.client.close()
 }
 
@@ -111,6 +112,7 @@ func (a *Action) expire(acc *account) {
 func (acc *account) retire() {
 	if acc.err == nil {
 		acc.expiry.Stop()
+		acc.dismiss()
 		acc.client.close()
 	}
 }

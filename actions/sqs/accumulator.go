@@ -45,6 +45,7 @@ type accumulator struct {
 	refusal  *failure        // the credential was refused,
 	until    time.Time       // and is not tried again before this
 	used     time.Time       // when something was added last
+	crew     crew            // makes the requests
 	wait     sync.WaitGroup
 }
 
@@ -172,7 +173,7 @@ func (a *accumulator) launch(chosen []int) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.limit)
 	f.cancel = cancel
 	a.flights[f] = true
-	a.wait.Go(func() {
+	a.hand(func() {
 		defer cancel()
 		a.run(ctx, f)
 	})

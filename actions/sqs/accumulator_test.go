@@ -122,6 +122,7 @@ func bubble(t *testing.T, s *service, fifo bool, f func(t *testing.T, a *accumul
 	synctest.Test(t, func(t *testing.T) {
 		a := gather(s, fifo)
 		f(t, a)
+		a.dismiss()
 		a.wait.Wait()
 	})
 }

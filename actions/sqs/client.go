@@ -79,6 +79,7 @@ func newClient(s secrets.SQS, guard *netguard.Guard) (*client, error) {
 	if endpoint != "" {
 		options.BaseEndpoint = aws.String(endpoint)
 	}
+	options.EndpointResolverV2 = &resolvedOnce{ask: awssqs.NewDefaultEndpointResolverV2()}
 	c.api = awssqs.New(options)
 	return c, nil
 }
@@ -175,13 +176,17 @@ func (c *client) send(ctx context.Context, batch []*entry) ([]result, bool) {
 	return c.sortOut(out, batch), false
 }
 
+// What an answer may say of a message without being readable.
+var (
+	unreadable    = actions.Answer{Stage: stageSend, Code: http.StatusOK, Status: "answer.unreadable"}
+	missing       = newFailure(unreadable, "the answer says nothing of this message")
+	contradiction = newFailure(unreadable, "the answer says more than one thing of this message")
+)
+
 // sortOut gives each message what the answer says of it. A message of which it
 // says nothing, or both that it was taken and that it was not, may or may not
 // be in the queue.
 func (c *client) sortOut(out *awssqs.SendMessageBatchOutput, batch []*entry) []result {
-	unreadable := actions.Answer{Stage: stageSend, Code: http.StatusOK, Status: "answer.unreadable"}
-	missing := newFailure(unreadable, "the answer says nothing of this message")
-	contradiction := newFailure(unreadable, "the answer says more than one thing of this message")
 	results := make([]result, len(batch))
 	for i := range results {
 		results[i].failed = missing

@@ -46,6 +46,7 @@ func (a *Action) direct(ctx context.Context, opened secrets.SQS, p *plan) (queue
 	defer cancel()
 	acc := &account{client: c, accumulator: newAccumulator(opened, c, a.config.Timeout)}
 	defer acc.wait.Wait()
+	defer acc.dismiss()
 	d := newDelivery(ctx, queue.NewClaim(actions.NewDirectJob(), 1, nil), p, acc.fifo)
 	(&work{action: a, plan: p}).send(ctx, acc, d)
 	return d.outcome(secrets.Ref{})

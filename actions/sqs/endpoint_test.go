@@ -3,6 +3,9 @@ package sqs
 import (
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"github.com/sealpost/sealpost/secrets"
 )
 
@@ -37,5 +40,24 @@ func TestEndpointOf(t *testing.T) {
 				t.Errorf("endpointOf: got %q (%v), want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestTheEndpointIsResolvedOnce(t *testing.T) {
+	sdk := awssqs.NewDefaultEndpointResolverV2()
+	once := &resolvedOnce{ask: sdk}
+	if _, err := once.ResolveEndpoint(t.Context(), awssqs.EndpointParameters{}); err == nil {
+		t.Fatal("no region: no error")
+	}
+	region := awssqs.EndpointParameters{Region: aws.String("cn-north-1")}
+	want, err := sdk.ResolveEndpoint(t.Context(), region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, err := once.ResolveEndpoint(t.Context(), region); err != nil || got.URI != want.URI {
+			t.Errorf("got %v, %v, want %v", got.URI.String(), err, want.URI.String())
+		}
+		once.ask = nil // a second question would panic
 	}
 }

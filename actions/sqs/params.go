@@ -121,6 +121,9 @@ func bodiesOfData(data json.RawMessage) ([]string, error) {
 // escapeNonCharacters writes the two characters that JSON allows and SQS does
 // not as escapes, which mean the same. In JSON they can stand in strings only.
 func escapeNonCharacters(text string) string {
+	if !strings.Contains(text, "\xEF\xBF") { // how both begin in UTF-8
+		return text
+	}
 	return strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`).Replace(text)
 }
 
