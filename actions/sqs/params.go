@@ -1,13 +1,13 @@
 package sqs
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/sealpost/sealpost/actions"
+	"github.com/sealpost/sealpost/jsonscan"
 	"github.com/sealpost/sealpost/queue"
 )
 
@@ -97,8 +97,12 @@ func bodiesOf(message string, job *queue.Job) ([]string, error) {
 
 // bodiesOfData returns a text for each datum.
 func bodiesOfData(data json.RawMessage) ([]string, error) {
-	var list []json.RawMessage
-	if len(data) > 0 && json.Unmarshal(data, &list) != nil {
+	if string(data) == "null" {
+		data = nil
+	}
+	var list [][]byte
+	note := func(value []byte) error { list = append(list, value); return nil }
+	if len(data) > 0 && jsonscan.Array(data, queue.MaxJobDepth, note) != nil {
 		return nil, errors.New("data: want an array of objects")
 	}
 	if len(list) == 0 {
@@ -108,14 +112,34 @@ func bodiesOfData(data json.RawMessage) ([]string, error) {
 		return nil, fmt.Errorf("data: has %d elements, more than %d", len(list), maxMessages)
 	}
 	bodies := make([]string, 0, len(list))
-	for i, raw := range list {
-		var b bytes.Buffer
-		if len(raw) == 0 || raw[0] != '{' || json.Compact(&b, raw) != nil {
+	for i, value := range list {
+		if value[0] != '{' {
 			return nil, fmt.Errorf("data: element %d: want an object", i+1)
 		}
-		bodies = append(bodies, escapeNonCharacters(b.String()))
+		bodies = append(bodies, escapeNonCharacters(compact(value)))
 	}
 	return bodies, nil
+}
+
+// compact is valid JSON without the space between its parts, as json.Compact
+// makes it, which checks it a second time.
+func compact(value []byte) string {
+	var b strings.Builder
+	b.Grow(len(value))
+	from, quoted := 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case quoted && c == '\\':
+			i++ // what follows ends no string
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c <= ' ':
+			b.Write(value[from:i])
+			from = i + 1
+		}
+	}
+	b.Write(value[from:])
+	return b.String()
 }
 
 // escapeNonCharacters writes the two characters that JSON allows and SQS does

@@ -1,7 +1,9 @@
 package sqs
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +103,30 @@ func FuzzDecode(f *testing.F) {
 			if checkBody(body) != nil {
 				t.Errorf("decode: accepted the body %q", body)
 			}
+		}
+	})
+}
+
+// FuzzBodiesOfData compares with encoding/json, which reads the data three times.
+func FuzzBodiesOfData(f *testing.F) {
+	for _, seed := range []string{`[{"a":1}]`, ` [ {"a b\\": "x \" y" , "c":[1, {} ]} ,{}]`, `null`, ``, `[]`, `[{}`, `{}`, `[{},null]`, "[{\"a\":\"\u2028 \uFFFE\"}]\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data string) {
+		got, err := bodiesOfData(json.RawMessage(data))
+		var list []json.RawMessage
+		valid := json.Unmarshal([]byte(data), &list) == nil && len(list) > 0 && len(list) <= maxMessages
+		var want []string
+		for _, raw := range list {
+			var b bytes.Buffer
+			valid = valid && len(raw) > 0 && raw[0] == '{' && json.Compact(&b, raw) == nil
+			want = append(want, escapeNonCharacters(b.String()))
+		}
+		if deep := strings.Count(data, "[")+strings.Count(data, "{") > queue.MaxJobDepth; deep && err != nil {
+			return
+		}
+		if valid != (err == nil) || valid && !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, %v, want %q", data, got, err, want)
 		}
 	})
 }
