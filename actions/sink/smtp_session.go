@@ -2,6 +2,7 @@ package sink
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -134,6 +135,9 @@ func (se *session) fault(stage string, recipients ...string) error {
 
 // apply waits, cuts, or returns the reply of a fault.
 func (se *session) apply(f Fault) error {
+	if f.Stall > 0 || f.Cut {
+		se.flush()
+	}
 	se.sink.wait(f)
 	if f.Cut {
 		_ = se.conn.Conn().Close() // Conn.Close would deadlock: it ends this session
@@ -153,6 +157,17 @@ func (se *session) apply(f Fault) error {
 		text = "as asked for"
 	}
 	return &smtp.SMTPError{Code: f.Code, EnhancedCode: enhanced, Message: text}
+}
+
+// flush sends the replies that wait for the end of a group of commands.
+func (se *session) flush() {
+	c := se.conn.Conn()
+	if encrypted, ok := c.(*tls.Conn); ok {
+		c = encrypted.NetConn()
+	}
+	if counted, ok := c.(*countedConn); ok {
+		_ = counted.flush()
+	}
 }
 
 // AuthMechanisms returns what EHLO offers once the line is encrypted.
@@ -210,10 +225,12 @@ func (se *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 
 // Data takes the message and decides about it after its last byte.
 func (se *session) Data(r io.Reader) error {
-	raw, err := io.ReadAll(r)
-	if err != nil {
+	var b bytes.Buffer
+	b.Grow(8 << 10) // by BDAT the text comes by a pipe, each read of which is a switch of goroutines
+	if _, err := b.ReadFrom(r); err != nil {
 		return err
 	}
+	raw := b.Bytes()
 	m := Message{At: time.Now(), MessageID: messageID(raw), From: se.from, To: se.to, UTF8: se.utf8, Raw: raw,
 		Remote: se.conn.Conn().RemoteAddr().String()}
 	if f, ok := se.sink.due("dot", se.from, se.to...); ok {
