@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -45,6 +46,7 @@ var errBusy = errors.New("all connections to this server are busy")
 type account struct {
 	pool  *pool
 	cache tls.ClientSessionCache
+	far   time.Duration // the time of a reply from which on the way is long; see bdat.go
 
 	// Set once, under mu and before proven, when the secret was opened.
 	ref    secrets.Ref
@@ -53,10 +55,12 @@ type account struct {
 	pace   *rate.Limiter       // nil: unlimited
 
 	mu           sync.Mutex
-	learnt       bool      // the secret was opened
-	free         int       // slots: connections that there may be and nobody holds
-	line         []*waiter // for a slot; then none is free
-	solo         time.Time // no mail rides before this
+	learnt       bool         // the secret was opened
+	free         int          // slots: connections that there may be and nobody holds
+	line         []*waiter    // for a slot; then none is free
+	solo         time.Time    // no mail rides before this
+	trip         atomic.Int64 // the shortest time of a reply, in ns, 0 if unknown
+	plain        atomic.Int64 // no mail goes by BDAT before this, in ns of Unix
 	proven       bool
 	flight       *flight  // the first login, while it is tried
 	refused      *failure // of the last login, when the login itself was wrong
@@ -77,7 +81,7 @@ type flight struct {
 }
 
 func newAccount(p *pool, ref secrets.Ref) *account {
-	return &account{pool: p, ref: ref, cache: tls.NewLRUClientSessionCache(4)}
+	return &account{pool: p, ref: ref, cache: tls.NewLRUClientSessionCache(4), far: p.far}
 }
 
 // take returns a kept connection or makes one. The caller holds a slot.
@@ -271,7 +275,14 @@ func (a *account) put(c *conn, broken bool) {
 		}
 		broken = true // the server waits for a text
 	}
-	broken = broken || c.ahead != nil
+	if c.behind != nil {
+		if a.passOn(c, broken) {
+			a.mu.Unlock()
+			return
+		}
+		broken = true // the server has heard half of a mail
+	}
+	broken = broken || c.ahead != nil || c.ending
 	if broken {
 		_ = c.raw.Close()
 	}

@@ -33,9 +33,17 @@ type conn struct {
 	limit      int64   // the largest mail that it said it takes, 0 if it said nothing
 	eightBit   bool    // 8BITMIME
 	utf8       bool    // SMTPUTF8
+	chunking   bool    // CHUNKING (RFC 3030), see bdat.go
 	out        []byte  // written and not flushed
 	rider      *waiter // its envelope goes out behind the text, see ride.go
 	ahead      *letter // its envelope has gone out, and was not answered yet
+
+	// Of flights, by who reads; behind is under the account's mu.
+	behind *berth // who goes out behind the mail that reads, see follow.go
+	dirty  bool   // a refused mail's envelope may be there still
+	flown  bool   // it has taken a mail by BDAT
+	lost   bool   // no more replies can be read
+	ending bool   // no more mails
 }
 
 // fail judges err, which ended the exchange at stage.
@@ -61,8 +69,10 @@ type letter struct {
 	from  string
 	to    []recipient
 	raw   []byte
-	utf8  bool // an address has letters outside ASCII
-	whole bool // all recipients or nobody
+	utf8  bool   // an address has letters outside ASCII
+	whole bool   // all recipients or nobody
+	sure  bool   // what became of it must be known
+	berth *berth // it goes out behind another mail, see follow.go
 }
 
 // transact hands one mail over and says what became of its recipients. begin is
@@ -70,8 +80,18 @@ type letter struct {
 // text: no step after it can be taken back. On a failure nobody got the mail, and the connection is left ready for the next
 // one unless it is broken. A failure with a delivery is that of recipients.
 func (c *conn) transact(ctx context.Context, begin func(context.Context) error, l *letter) (delivery, *failure) {
+	if l.berth != nil || c.ahead != l && c.flies(l, time.Now()) {
+		return c.flight(ctx, begin, l)
+	}
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
 	defer stop()
+	if c.dirty {
+		if f := c.command(ctx, stageMail, c.sc.Reset); f != nil {
+			f.broken, f.stale = true, c.reused
+			return delivery{}, f
+		}
+		c.dirty = false
+	}
 	if c.ahead != l {
 		if f := c.fits(ctx, l); f != nil {
 			return delivery{}, f
@@ -114,6 +134,7 @@ func (c *conn) fits(ctx context.Context, l *letter) *failure {
 // connection.
 func (c *conn) learn() {
 	c.pipelining, _ = c.sc.Extension("PIPELINING")
+	c.chunking, _ = c.sc.Extension("CHUNKING")
 	c.eightBit, _ = c.sc.Extension("8BITMIME")
 	c.utf8, _ = c.sc.Extension("SMTPUTF8")
 	sizes, most := c.sc.Extension("SIZE")

@@ -186,7 +186,7 @@ func (w *work) Do(ctx context.Context, c *queue.Claim) (queue.Reply, error) {
 			return w.refused(ref, err)
 		}
 		d, failed := conn.transact(ctx, c.Begin, l)
-		conn.release(failed)
+		conn.finish(l, failed)
 		if failed == nil || !d.empty() {
 			return w.concluded(conn.account.ref, c.Parts, &d)
 		}
@@ -244,7 +244,7 @@ func (w *work) letter(job *queue.Job, own string, to []recipient, by *dkim.SignO
 	if err != nil {
 		return nil, err
 	}
-	return &letter{from: from.Address, to: to, raw: raw, utf8: w.plan.needsUTF8(from)}, nil
+	return &letter{from: from.Address, to: to, raw: raw, utf8: w.plan.needsUTF8(from), sure: job.OnAmbiguous == "park"}, nil
 }
 
 // accepted is the reply of a mail that the server took.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/crashpoint"
@@ -25,13 +26,16 @@ func (c *conn) grouped(l *letter) bool {
 }
 
 // lines returns the commands of the envelope of l.
-func (c *conn) lines(l *letter) []string {
+func (c *conn) lines(l *letter) []string { return append(c.envelope(l), "DATA") }
+
+// envelope returns MAIL and RCPT.
+func (c *conn) envelope(l *letter) []string {
 	list := make([]string, 0, len(l.to)+2)
 	list = append(list, c.mailLine(l))
 	for _, r := range l.to {
 		list = append(list, "RCPT TO:<"+r.address+">")
 	}
-	return append(list, "DATA")
+	return list
 }
 
 // mailLine returns MAIL with what the server takes beside it. SMTPUTF8 is asked
@@ -111,7 +115,7 @@ func (c *conn) offer(ctx context.Context, l *letter) (delivery, *failure) {
 		if f := c.send(ctx, stageMail, c.lines(l)...); f != nil {
 			return delivery{}, e.spent(f)
 		}
-		e.sent = true
+		e.sent, e.began = true, time.Now()
 	}
 	return e.talk(ctx)
 }
@@ -133,8 +137,10 @@ func (c *conn) send(ctx context.Context, stage string, lines ...string) *failure
 type offering struct {
 	*conn
 	letter *letter
-	whole  bool // all commands go out at once
-	sent   bool // and have gone
+	whole  bool      // all commands go out at once
+	sent   bool      // and have gone
+	flown  bool      // the text with them
+	began  time.Time // when they went, if none was before
 }
 
 // ask returns the reply to a command, which it sends unless that was done.
@@ -144,6 +150,10 @@ func (e *offering) ask(ctx context.Context, stage, line string, want int) *failu
 			return f
 		}
 	}
+	if e.flown {
+		_, f := e.answered(ctx, stage, want)
+		return f
+	}
 	return e.hear(ctx, stage, want)
 }
 
@@ -152,6 +162,9 @@ func (e *offering) talk(ctx context.Context) (delivery, *failure) {
 	l := e.letter
 	if f := e.ask(ctx, stageMail, e.mailLine(l), codeOK); f != nil {
 		return delivery{}, e.abandon(ctx, e.spent(f), len(l.to))
+	}
+	if !e.began.IsZero() && e.account != nil {
+		e.account.timed(time.Since(e.began))
 	}
 	d, ends := e.name(ctx)
 	if ends != nil && ends.broken {
@@ -179,7 +192,8 @@ func (e *offering) talk(ctx context.Context) (delivery, *failure) {
 // the mails of a connection says how many it takes, which is to be learnt.
 func (e *offering) spent(f *failure) *failure {
 	closed := f.answer.Code == 421 || f.answer.Status == statusClosed
-	f.stale = e.reused && f.broken && closed && f.verdict.Lesson != queue.SessionLimit
+	open := f.verdict.Reason == actions.Ambiguous // it may have been taken
+	f.stale = e.reused && f.broken && closed && !open && f.verdict.Lesson != queue.SessionLimit
 	return f
 }
 

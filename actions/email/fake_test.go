@@ -39,11 +39,12 @@ type fake struct {
 	// stuck gets one when a step began that only the client's time ends.
 	stuck chan struct{}
 	// mails counts MAIL commands.
-	mails atomic.Int64
-	// single writes replies byte by byte.
-	single bool
+	mails  atomic.Int64
+	single bool // it writes replies byte by byte
 	// pipelining is offered (RFC 2920). Commands in groups are read either way.
 	pipelining bool
+	chunking   bool // and texts by BDAT (RFC 3030)
+	most       int  // bytes inside TLS after which it closes its first connection, 0: any number
 	// all is the reply to every command, "" for the usual ones.
 	all string
 
@@ -208,12 +209,8 @@ func (l *line) command(text string) bool {
 	}
 	switch verb {
 	case "EHLO":
-		offer := ""
-		if l.pipelining {
-			offer = "250-PIPELINING\r\n"
-		}
 		if l.greeted++; l.secure {
-			return l.answer("ehlo2", "250-fake\r\n"+offer+"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
+			return l.answer("ehlo2", "250-fake\r\n"+l.offers()+"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
 		}
 		return l.answer("ehlo", "250-fake\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS")
 	case "STARTTLS":
@@ -225,10 +222,8 @@ func (l *line) command(text string) bool {
 		}
 		return l.answer("auth", "235 2.7.0 ok")
 	case "RCPT":
-		if l.named++; l.step(fmt.Sprint("rcpt", l.named)) != "" {
-			return l.answer(fmt.Sprint("rcpt", l.named), "")
-		}
-		return l.answer("rcpt", "250 2.1.5 ok")
+		l.named++
+		return l.answer(l.rcpt(), "250 2.1.5 ok")
 	case "MAIL", "RSET":
 		if verb == "MAIL" {
 			l.nth, l.named = int(l.mails.Add(1)), 0
@@ -249,11 +244,21 @@ func (l *line) command(text string) bool {
 		}
 		defer func() { l.rested <- struct{}{} }()
 		return l.answer("rest", "")
+	case "BDAT":
+		return l.chunk(text)
 	case "QUIT":
 		l.answer("quit", "221 bye")
 		return false
 	}
 	return l.answer("other", "500 what")
+}
+
+// rcpt is the step of this recipient, if it has one of its own.
+func (l *line) rcpt() string {
+	if step := fmt.Sprint("rcpt", l.named); l.step(step) != "" {
+		return step
+	}
+	return "rcpt"
 }
 
 // step returns what happens at a step of this mail.
@@ -291,7 +296,7 @@ func (l *line) upgrade() bool {
 		l.hang() // to note what may still come in the clear
 		return false
 	}
-	l.c, l.r, l.secure = c, bufio.NewReader(c), true
+	l.c, l.r, l.secure = c, bufio.NewReader(l.upTo(c)), true
 	return true
 }
 

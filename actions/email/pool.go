@@ -3,6 +3,7 @@ package email
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/sealpost/sealpost/actions"
 	"github.com/sealpost/sealpost/secrets"
@@ -13,6 +14,7 @@ type pool struct {
 	vault   Vault
 	dialer  *dialer
 	refused actions.Refused
+	far     time.Duration // see account
 
 	mu       sync.Mutex
 	accounts map[string]*account // by secret id
@@ -23,7 +25,7 @@ func newPool(vault Vault, d *dialer, refused actions.Refused) *pool {
 	if refused == nil {
 		refused = func(context.Context, secrets.Ref) string { return "" }
 	}
-	return &pool{vault: vault, dialer: d, refused: refused, accounts: map[string]*account{}}
+	return &pool{vault: vault, dialer: d, refused: refused, far: farTrip, accounts: map[string]*account{}}
 }
 
 // get returns a connection of this secret's version.

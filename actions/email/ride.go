@@ -39,11 +39,11 @@ func (a *account) board(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if len(a.line) == 0 || a.retired || c.sent+1 >= a.mails() || now.Sub(c.born) >= ageMax || now.Before(a.solo) {
+	if !a.boards(c, now) {
 		return
 	}
 	w := a.line[0]
-	if w.letter == nil || !c.carries(w.letter) {
+	if w.letter == nil || !c.carries(w.letter) || a.chunks(now) && c.fit(w.letter) {
 		return
 	}
 	before := len(c.out)
@@ -54,6 +54,12 @@ func (a *account) board(c *conn) {
 	a.line = slices.Delete(a.line, 0, 1)
 	w.aboard = true
 	c.rider = w
+}
+
+// boards reports whether another mail may come behind the one that c is busy with. The
+// caller holds mu.
+func (a *account) boards(c *conn, now time.Time) bool {
+	return len(a.line) > 0 && !a.retired && c.sent+1 < a.mails() && now.Sub(c.born) < ageMax && !now.Before(a.solo)
 }
 
 // carries reports whether the envelope of l can go out on c unasked.

@@ -41,6 +41,9 @@ func (p *played) Write(b []byte) (int, error) {
 func (p *played) Close() error                { p.closed = true; return nil }
 func (p *played) SetDeadline(time.Time) error { return nil }
 
+// SetReadDeadline does nothing: all that the server will ever say is there.
+func (p *played) SetReadDeadline(time.Time) error { return nil }
+
 // playedConn is a connection on which EHLO was answered.
 func playedConn(t *testing.T, a *account, says []byte) (*conn, *played) {
 	t.Helper()

@@ -129,7 +129,10 @@ func (a *account) leave(w *waiter) {
 			a.pass()
 		}
 		a.mu.Unlock()
-		if c != nil {
+		switch {
+		case c != nil && w.letter.berth != nil:
+			a.stepBack(c, w.letter, false)
+		case c != nil:
 			a.put(c, true)
 		}
 	default:
