@@ -125,7 +125,12 @@ func tandem(t testing.TB, f *fake, a *Action, ctx1, ctx2 context.Context) (first
 	t.Helper()
 	warm(t, a, 2)
 	var side sync.WaitGroup
+	asked := false
 	first = attempt(ctx1, t, a, "first", func(context.Context) error {
+		if asked { // it goes out anew
+			return nil
+		}
+		asked = true
 		side.Go(func() {
 			second = attempt(ctx2, t, a, "second", func(context.Context) error {
 				select {
