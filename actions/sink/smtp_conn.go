@@ -57,6 +57,7 @@ func (c *countedConn) Read(p []byte) (int, error) {
 
 // Close sends what was written and ends the connection.
 func (c *countedConn) Close() error {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(time.Second)) // crypto/tls ends with one that is over
 	_ = c.flush()
 	c.once.Do(func() {
 		c.sink.open.Add(-1)

@@ -1,7 +1,10 @@
 package sink
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"net"
+	"net/smtp"
 	"strings"
 	"testing"
 )
@@ -29,5 +32,27 @@ func TestRepliesToAGroupAreOneWrite(t *testing.T) {
 	n, err := c.Read(buf)
 	if got := string(buf[:n]); err != nil || strings.Count(got, "\r\n") != 4 || !strings.Contains(got, "221 ") {
 		t.Errorf("the first piece is %q (%v), want four replies", got, err)
+	}
+}
+
+// TestTheGoodbyeGoesOut: the reply to QUIT is written just before the line closes.
+func TestTheGoodbyeGoesOut(t *testing.T) {
+	s, err := StartSMTP(SMTPConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(s.CAPEM()))
+	config := &tls.Config{ServerName: "127.0.0.1", RootCAs: roots}
+	c, err := smtp.Dial(s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StartTLS(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Quit(); err != nil {
+		t.Errorf("QUIT over TLS: %v", err)
 	}
 }
