@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -54,4 +55,19 @@ func Look(ctx context.Context, rdb redis.UniversalClient, prefix string) error {
 	k := newKeys(prefix, 0)
 	args := []any{"bench", DefaultLease.Milliseconds(), reclaimPage, reclaimStart, MaxCrashes, suspicion, suspectSlots, takeOverMost, loner, suspectSlots, 60, k.logPrefix()}
 	return scriptReclaim.Run(ctx, rdb, k.with(), args...).Err()
+}
+
+// MayTryUnasked reports whether a job may try a credential whose probe is due, if the
+// gate was read by rdb and cannot be asked by dead.
+func MayTryUnasked(ctx context.Context, rdb, dead redis.UniversalClient, prefix string, c Credential) (bool, error) {
+	g := newGate(rdb, prefix)
+	if err := g.refresh(ctx); err != nil {
+		return false, err
+	}
+	g.rdb = dead
+	forbids, _, err := g.ask(ctx, c.name(), time.Now())
+	if err == nil {
+		return false, errors.New("the gate was asked")
+	}
+	return forbids == nil, nil
 }

@@ -144,7 +144,8 @@ func (g *gate) forget(name string) {
 }
 
 // ask returns the refusal that forbids a login, or nil: then this caller may
-// try, as the only probe or because the credential is not refused any more.
+// try, as the only probe or because the credential is not refused any more. If it
+// could not ask, the refusal that it knows forbids it: all who cannot ask would try.
 func (g *gate) ask(ctx context.Context, name string, now time.Time) (forbids *refusal, probe bool, err error) {
 	r, ok := g.find(name)
 	if !ok {
@@ -155,7 +156,7 @@ func (g *gate) ask(ctx context.Context, name string, now time.Time) (forbids *re
 	}
 	asOf, reply, err := g.call(ctx, "ask", name, gateProbe.Milliseconds())
 	if err != nil || len(reply) == 0 {
-		return nil, false, err
+		return &r, false, err
 	}
 	if len(reply) == 1 {
 		if probe = reply[0] == "probe"; !probe {
@@ -163,11 +164,12 @@ func (g *gate) ask(ctx context.Context, name string, now time.Time) (forbids *re
 		}
 		return nil, probe, nil
 	}
-	if r, err = parseRefusal(reply[1], asOf); err != nil {
-		return nil, false, err
+	fresh, err := parseRefusal(reply[1], asOf)
+	if err != nil {
+		return &r, false, err
 	}
-	g.keep(name, r)
-	return &r, false, nil
+	g.keep(name, fresh)
+	return &fresh, false, nil
 }
 
 // refuse closes the gate of a credential and those beside it.
@@ -312,27 +314,6 @@ func (p *Pool) watchGate(ctx context.Context) {
 		}
 		wait(ctx, jittered(p.each(gateRefresh)))
 	}
-}
-
-// tend lets a probe go, or forgets a refusal that nothing has asked for in a day.
-func (p *Pool) tend(ctx context.Context, name string) error {
-	r, _ := p.gate.find(name)
-	if p.now().Sub(r.until()) > gateMemory {
-		return p.gate.open(ctx, name)
-	}
-	return p.client.probe(ctx, name)
-}
-
-// probe lets the oldest job go that is parked for the refusal. The gate is
-// closed for all but one of those that several processes let go.
-func (c *Client) probe(ctx context.Context, name string) error {
-	for _, k := range c.parts {
-		n, err := scriptUnpark.Run(ctx, c.rdb, k.with(k.parked(name)), name, 1, 0).Int()
-		if err != nil || n > 0 {
-			return err
-		}
-	}
-	return nil
 }
 
 // CredentialWorks says that a login with this version of a secret has just

@@ -119,25 +119,33 @@ func (p *Pool) sweep(ctx context.Context) {
 		return
 	}
 	next := sweepFirst
+	var open map[string]bool // have parked jobs and no refusal; see regate
 	for ctx.Err() == nil {
 		wait(ctx, jittered(p.each(next)))
-		if err := p.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+		parked, err := p.sweepOnce(ctx)
+		if err == nil {
+			open, err = p.regate(ctx, parked, open)
+		}
+		if err != nil && ctx.Err() == nil {
 			p.trouble("sweep", err)
 		}
 		next = sweepEach
 	}
 }
 
-// sweepOnce asks for the version of every secret that jobs are parked on.
-func (p *Pool) sweepOnce(ctx context.Context) error {
+// sweepOnce asks for the version of every secret that jobs are parked on. It
+// returns the names of the sets that wait for no version there is.
+func (p *Pool) sweepOnce(ctx context.Context) (waiting []string, err error) {
 	oldest := map[string]int64{} // secret -> lowest version with parked jobs
+	sets := map[string]parkedOn{}
 	for _, part := range p.partitions() {
 		names, err := p.rdb.HKeys(ctx, part.keys.parks()).Result()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, name := range names {
 			on, _ := parseOn(name)
+			sets[name] = on
 			for _, c := range on {
 				if was, seen := oldest[c.Secret]; !seen || c.Version < was {
 					oldest[c.Secret] = c.Version
@@ -145,24 +153,30 @@ func (p *Pool) sweepOnce(ctx context.Context) error {
 			}
 		}
 	}
+	newest := map[string]int64{}
 	for secret, parked := range oldest {
 		version, err := p.cfg.Credentials(ctx, secret)
 		if err != nil {
 			p.log.Debug("version of a secret with parked jobs not known", "secret", secret, "err", clip(err.Error()))
 			continue
 		}
-		if version <= parked {
+		if newest[secret] = version; version <= parked {
 			continue
 		}
 		n, err := p.client.CredentialChanged(ctx, secret, version)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if n > 0 {
 			p.log.Info("released parked jobs: their secret has a newer version", "secret", secret, "version", version, "jobs", n)
 		}
 	}
-	return nil
+	for name, on := range sets {
+		if on.current(newest) {
+			waiting = append(waiting, name)
+		}
+	}
+	return waiting, nil
 }
 
 // tickLanes hands back what waits in lanes that turned out to be slow, starts
