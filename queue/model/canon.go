@@ -82,25 +82,28 @@ func sortEntries(es *[3]entry) {
 	}
 }
 
-// rank orders claims, so that of two states that differ in the names of the
+// rank orders workers, so that of two states that differ in the names of the
 // workers one is the canonical one.
-func (c *claim) rank() uint32 {
-	r := uint32(c.phase)<<8 | uint32(c.life)<<5 | uint32(c.serial)<<1
+func (s *state) rank(w int) uint64 {
+	c, p := &s.claims[w], &s.procs[w]
+	r := uint64(c.phase)<<8 | uint64(c.life)<<5 | uint64(c.serial)<<1
 	if c.young {
 		r++
 	}
-	m := uint32(c.meta.tries) | uint32(c.meta.losses)<<2 | uint32(c.meta.parts[0])<<4 | uint32(c.meta.parts[1])<<6
-	return r<<14 | uint32(c.out)<<11 | uint32(c.sent)<<9 | m
+	m := uint64(c.meta.tries) | uint64(c.meta.losses)<<2 | uint64(c.meta.parts[0])<<5 | uint64(c.meta.parts[1])<<7
+	r = r<<15 | uint64(c.out)<<12 | uint64(c.sent)<<10 | m
+	return r<<16 | uint64(c.flags())<<8 | uint64(p.flags())
 }
 
 // canonical gives the workers their order: the busier first, or else
 // by the first entry that either has in Redis.
 func (s *state) canonical() {
-	a, b := s.claims[0].rank(), s.claims[1].rank()
+	a, b := s.rank(0), s.rank(1)
 	if a > b || a == b && !s.secondFirst() {
 		return
 	}
 	s.claims[0], s.claims[1] = s.claims[1], s.claims[0]
+	s.procs[0], s.procs[1] = s.procs[1], s.procs[0]
 	for _, r := range [...]*redis{&s.now, &s.was} {
 		for l := range r.lives {
 			for i := range r.lives[l].entries {

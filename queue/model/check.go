@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // wrongWith says what does not hold in a state, "" if all holds:
 //
@@ -22,6 +25,14 @@ func (c *Config) wrongWith(s *state) string {
 		if text := s.wrongPlaces(l); text != "" {
 			return text
 		}
+		if life := &s.now.lives[l]; life.dead && life.body && !s.traces[l].torn {
+			if text := c.wrongLosses(s, l, &life.meta); text != "" {
+				return text
+			}
+		}
+	}
+	if text := cmp.Or(s.wrongProbes(), c.wrongPartition(s)); text != "" {
+		return text
 	}
 	for j := range c.Jobs {
 		job := &s.jobs[j]

@@ -28,7 +28,8 @@ func (p *packer) flag(v bool) {
 }
 
 func (p *packer) meta(m *meta) {
-	p.put(m.tries|m.losses<<2|uint8(m.parts[0])<<4|uint8(m.parts[1])<<6, 8)
+	p.put(m.tries|m.losses<<2|uint8(m.parts[0])<<5, 7)
+	p.put(uint8(m.parts[1]), 2)
 }
 
 func (p *packer) redis(r *redis) {
@@ -97,6 +98,7 @@ func (s *state) encode(b []byte) []byte {
 	}
 	p.put(s.faults, 4)
 	p.flag(s.newer)
+	p.guards(s)
 	p.put(0, 7) // the last byte
 	return p.b
 }
@@ -123,8 +125,8 @@ func (u *unpacker) get(bits uint) uint8 {
 func (u *unpacker) flag() bool { return u.get(1) == 1 }
 
 func (u *unpacker) meta(m *meta) {
-	v := u.get(8)
-	*m = meta{v & 3, v >> 2 & 3, [2]part{part(v >> 4 & 3), part(v >> 6)}}
+	v := u.get(7)
+	*m = meta{v & 3, v >> 2 & 7, [2]part{part(v >> 5), part(u.get(2))}}
 }
 
 func (u *unpacker) redis(r *redis) {
@@ -178,5 +180,6 @@ func decode(b []byte) (s state) {
 		}
 	}
 	s.faults, s.newer = u.get(4), u.flag()
+	u.guards(&s)
 	return s
 }

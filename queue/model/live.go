@@ -43,6 +43,42 @@ func Ends(c Config) Result {
 	return r
 }
 
+// Resumes checks that nothing is stuck: from every state a way of steps that
+// happen by themselves leads to one in which all jobs have ended or are dead. It
+// says less than [Ends], for instances in which a job may be turned away as long as
+// a pause has not ended.
+func Resumes(c Config) Result {
+	r, seen := c.search()
+	if r.Wrong != "" || r.Cut {
+		return r
+	}
+	_, into := c.graph(seen)
+	resumes := make([]bool, seen.len())
+	var todo []uint32
+	for i := range resumes {
+		if s := decode(seen.code(i)); c.quiet(&s) {
+			resumes[i] = true
+			todo = append(todo, uint32(i))
+		}
+	}
+	for n := 0; n < len(todo); n++ {
+		for _, from := range into[todo[n]] {
+			if !resumes[from] {
+				resumes[from] = true
+				todo = append(todo, from)
+			}
+		}
+	}
+	for i := range resumes {
+		if !resumes[i] {
+			r.Wrong = fmt.Sprintf("%d states are stuck: no way leads from them to an end", seen.len()-len(todo))
+			r.Path = c.path(seen, i, "")
+			break
+		}
+	}
+	return r
+}
+
 // graph is the steps that happen by themselves: how many lead out of each
 // state, and from where they lead into it.
 func (c *Config) graph(seen *store) (next []int, into [][]uint32) {

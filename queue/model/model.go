@@ -20,7 +20,7 @@ const (
 	copies    = 2
 	lives     = maxJobs * copies
 	workers   = 2
-	maxLosses = 2 // lost workers that make a dead letter
+	maxLosses = 2 // lost workers that make a dead letter, unless the instance names another number
 )
 
 // Config is one instance: who takes part, and how much may go wrong.
@@ -38,43 +38,18 @@ type Config struct {
 	Later    uint8 // bit of each job that has not_before
 	People   bool  // an operator retries and removes dead letters, and cancels
 	Secret   bool  // version 1 of the credential may be refused, version 2 is not
-	Mistake  Mistake
-	Most     int // states after which the search gives up; 0: never
+
+	Gate       bool // a refused login closes the gate of version 1, which the world may keep for good (Secret false)
+	Lane       bool // the destination may not answer: its lane breaks, and one job at a time may try
+	Partitions bool // processes start with one partition, go over to two and back to one; copy c of a job is in partition c
+	Killer     bool // the two workers are slots of one process, and job 0 kills it
+	Losses     int  // lost workers that make a dead letter; 0: maxLosses
+	Suspicion  int  // that make a suspect; 0: none is
+	Loner      int  // after which a suspect runs alone
+
+	Mistake Mistake
+	Most    int // states after which the search gives up; 0: never
 }
-
-// Mistake is an error that is built in on purpose, to see that it is found.
-type Mistake int
-
-// Mistakes that a queue on streams can make. None is the protocol as it is.
-const (
-	None               Mistake = iota
-	AckBeforeSend              // the entry leaves the stream when it is read
-	BareDelconsumer            // a consumer is deleted with what it holds
-	DedupBeforeJob             // the producer's id is written before the job
-	Trim                       // XADD ... MAXLEN
-	GroupAtEnd                 // the group starts at $
-	RemoveBeforeAdd            // the old place goes before the new one is written
-	StealBack                  // a renewal that does not ask who the owner is
-	LateFailure                // a delay that does not ask who the owner is
-	TakeWithoutIdle            // a takeover that does not ask how long the owner was silent
-	LateSuccessRefused         // a success is taken from the owner only
-	ForgetParts                // a retry of a dead letter forgets the accepted parts
-	FollowLast                 // the job that follows is written after the dead one has left
-	ToldWithoutWait            // the producer is told before a replica has the job
-	AckBeforeDelete            // XACK before XDEL: this machine found it in the scripts
-	FirstEntryLeft             // a late success leaves an entry that a failover brought back: likewise
-	DuplicateNoWait            // the same for the answer "duplicate", which wrote nothing that WAIT could wait for
-)
-
-var mistakes = [...]string{
-	"none", "ack before send", "bare DELCONSUMER", "dedup before the job", "MAXLEN", "group created at $", "remove before add",
-	"renewal steals back", "late failure reschedules", "takeover without the idle check", "late success refused",
-	"retry forgets accepted parts", "follow job after the dead letter", "told before WAIT", "XACK before XDEL",
-	"late success leaves the first entry", "duplicate told before WAIT",
-}
-
-// String names the mistake in a few words.
-func (m Mistake) String() string { return mistakes[m] }
 
 // Result is what a search found.
 type Result struct {
@@ -109,6 +84,14 @@ func (c *Config) follows(j int) int {
 		return c.Jobs - 1
 	}
 	return -1
+}
+
+// losses are the lost workers that make a dead letter.
+func (c *Config) losses() int {
+	if c.Losses > 0 {
+		return c.Losses
+	}
+	return maxLosses
 }
 
 func bit(mask uint8, j int) bool { return mask>>j&1 == 1 }

@@ -47,6 +47,12 @@ func (c *Config) moves(s *state, to visit) {
 		}
 	}
 	m.world()
+	if m.cfg.guarded() {
+		m.guardTime()
+	}
+	if m.cfg.Partitions {
+		m.numbers()
+	}
 }
 
 // may reports whether one more fault may happen.
@@ -122,7 +128,9 @@ func (m *mover) producers() {
 		if !m.cfg.produced(j) || job.knows >= told || j >= 2 && m.from.jobs[j-2].knows < told {
 			continue
 		}
-		m.enqueue(j)
+		if m.mayEnqueue() {
+			m.enqueue(j)
+		}
 		if job.knows == unsure && m.may() {
 			s := *m.from
 			s.jobs[j].knows = silenced
@@ -172,6 +180,9 @@ func (s *state) lively(j int) bool {
 // upkeep is what any pool does for delayed and parked jobs.
 func (m *mover) upkeep(l int) {
 	life := &m.from.now.lives[l]
+	if !m.tended(l) {
+		return
+	}
 	if life.due {
 		m.run(progress, "promote", names[l], func(x *script) {
 			x.again(l, x.life(l).meta, &x.life(l).due)
@@ -218,9 +229,9 @@ func (m *mover) world() {
 		s.newer = true
 		m.emit(s, progress, "the secret gets version 2")
 	}
-	if m.from.newer && !m.from.now.version {
+	if m.from.newer && !m.from.now.version && m.cfg.Mistake != SweepForgets {
 		s := *m.from
-		s.now.version = true
+		s.now.version, s.now.guard = true, guardOpen
 		m.emit(s, progress, "the queue is told of version 2")
 	}
 	if m.cfg.Mistake == BareDelconsumer {
@@ -254,11 +265,13 @@ func (s *state) failover(cfg *Config) {
 		}
 		t := &s.traces[l]
 		t.known, t.reported = 0, false
-		if l%copies == 0 || s.now.lives[l-1] == s.was.lives[l-1] {
+		if l%copies == 0 || s.now.lives[l-1] == s.was.lives[l-1] || cfg.Partitions {
 			s.excuse(&s.jobs[j])
 		}
 		s.jobs[j].twice = true
+		cfg.lose(s, l)
 	}
+	s.slow = s.slow || s.now.guard != s.was.guard
 	s.now, s.lag = s.was, failed
 	if next := cfg.follows(0); next >= 0 && !s.lively(next) {
 		s.jobs[next].knows = unsent

@@ -137,17 +137,17 @@ func (x *script) again(l int, m meta, member *bool) {
 
 // enqueue is enqueue.lua for one job. It reports a duplicate.
 func (x *script) enqueue(j int) (duplicate bool) {
-	if x.now.dedup[j] != 0 {
+	l := x.newLife(j)
+	if x.now.dedup[j] != 0 && (!x.cfg.Partitions || bit(x.now.dedup[j], x.partition())) {
 		return true
 	}
-	l := x.newLife(j)
 	if l < 0 {
 		x.beyond = true
 		return false
 	}
 	names := !bit(x.cfg.NoID, j)
 	if names && x.cfg.Mistake == DedupBeforeJob && x.step(l) {
-		x.now.dedup[j] = uint8(l%copies) + 1
+		x.now.dedup[j] |= uint8(l%copies) + 1
 	}
 	serial := x.add(l, meta{})
 	if x.cfg.Mistake == Trim && !x.stopped {
@@ -158,15 +158,23 @@ func (x *script) enqueue(j int) (duplicate bool) {
 		x.xdel(l, serial)
 	}
 	if names && x.step(l) {
-		x.now.dedup[j] = uint8(l%copies) + 1
+		x.now.dedup[j] |= uint8(l%copies) + 1
 	}
 	return false
+}
+
+// partition is that of the producer's jobs.
+func (x *script) partition() int {
+	if x.sender.two() {
+		return 1
+	}
+	return 0
 }
 
 // newLife returns a life of job j that was never used, -1 if there is none.
 func (x *script) newLife(j int) int {
 	for l := j * copies; l < (j+1)*copies; l++ {
-		if x.traces[l].next == 0 {
+		if x.traces[l].next == 0 && (!x.cfg.Partitions || l%copies == x.partition()) {
 			return l
 		}
 	}
@@ -287,10 +295,14 @@ func (x *script) park(w int, c *claim) bool {
 	if x.cancelled(c) {
 		return true
 	}
-	if x.now.version {
+	newer, released := x.now.version, c.untried && c.old
+	if newer && x.cfg.Mistake != ParkUnchecked || released && x.cfg.Mistake != ParkByOldRefusal {
 		x.ready(l, c.meta)
 		x.drop(l, c.serial)
 		return true
+	}
+	if newer || released {
+		x.wrong = name(l) + " is parked although what it waits for has happened"
 	}
 	x.put(l, c.meta, &x.life(l).parked)
 	x.drop(l, c.serial)

@@ -74,7 +74,9 @@ type redis struct {
 	lives   [lives]life
 	dedup   [maxJobs]uint8 // 1 + copy
 	group   bool
-	version bool // it was told of version 2
+	version bool  // it was told of version 2
+	guard   uint8 // what all processes know of the credential or the lane; see guard.go
+	wide    bool  // some process had two partitions
 }
 
 // Phases of a claim.
@@ -102,6 +104,11 @@ type claim struct {
 	meta                meta // with this attempt's changes once it has ended
 	out                 uint8
 	sent                uint8 // parts that this attempt got accepted
+
+	probe   bool  // the one job that may try
+	untried bool  // it is parked by a refusal that this process knew
+	old     bool  // which was taken back since
+	tell    uint8 // what a probe that worked has still to do
 }
 
 // What a producer knows of its job.
@@ -127,6 +134,8 @@ type trace struct {
 	known    uint8 // parts whose acceptance was written
 	reported bool  // a success was written
 	torn     bool  // a script on it stopped half-way
+	lost     uint8 // workers that lost it; only with suspects
+	failed   uint8 // attempts that failed; only with lanes
 }
 
 // state is everything.
@@ -139,6 +148,9 @@ type state struct {
 	traces [lives]trace
 	faults uint8
 	newer  bool // the secret has version 2
+	procs  [workers]proc
+	sender proc // the process of all producers
+	slow   bool // a probe was under way for longer than its time, or forgotten
 
 	// Not part of the code:
 	wrong  string // what a step did that must not be

@@ -19,6 +19,7 @@ func (m *mover) reads(w int) {
 		for i := range m.from.now.lives[l].entries {
 			e := &m.from.now.lives[l].entries[i]
 			switch {
+			case !m.reader(w, l):
 			case e.state == fresh:
 				m.read(w, l, i)
 			case e.holder() >= 0:
@@ -34,9 +35,11 @@ func (m *mover) read(w, l, i int) {
 	e := &s.now.lives[l].entries[i]
 	e.state, e.runs = pending+uint8(w), 1
 	if m.may() {
-		m.emit(s, fault, "worker %d reads %s, answer lost", w, names[l])
+		unheard := s
+		m.cfg.lose(&unheard, l)
+		m.emit(unheard, fault, "worker %d reads %s, answer lost", w, names[l])
 	}
-	s.claim(w, l, e)
+	m.cfg.claim(&s, w, l, e)
 	if m.cfg.Mistake == AckBeforeSend {
 		e.state = none
 	}
@@ -44,7 +47,7 @@ func (m *mover) read(w, l, i int) {
 }
 
 // claim gives entry e to worker w.
-func (s *state) claim(w, l int, e *entry) {
+func (cfg *Config) claim(s *state, w, l int, e *entry) {
 	c := &s.claims[w]
 	*c = claim{phase: claimed, life: uint8(l), serial: e.serial, young: true, meta: e.meta}
 	c.meta.losses += e.runs - 1
@@ -55,6 +58,8 @@ func (s *state) claim(w, l int, e *entry) {
 		s.wrong = name(l) + " is given to a worker although its success was recorded"
 	case t.known&^c.meta.mask(accepted) != 0:
 		s.wrong = name(l) + " is given to a worker without a part that was recorded as accepted"
+	default:
+		s.wrong = cfg.wrongLosses(s, l, &c.meta)
 	}
 }
 
@@ -79,6 +84,7 @@ func (m *mover) takeOver(w, l, i int) {
 	if knows && m.cfg.Mistake != TakeWithoutIdle {
 		k = fault
 		from.claims[h].young = false
+		m.cfg.lose(&from, l)
 		if from.claims[h].phase >= begun {
 			from.excuse(&from.jobs[jobOf(l)])
 		}
@@ -89,15 +95,22 @@ func (m *mover) takeOver(w, l, i int) {
 		m.emit(from, k, "worker %d forgets an entry of %s that was deleted", w, names[l])
 		return
 	}
+	crashes := e.meta.losses + e.runs
+	if int(crashes) < m.cfg.losses() && !m.mayRun(w, crashes) {
+		m.leaves(w, l, i)
+		return
+	}
 	e.state, e.runs = pending+uint8(w), e.runs+1
-	if e.meta.losses+e.runs-1 >= maxLosses {
+	if int(crashes) >= m.cfg.losses() {
 		m.poison(w, l, i, k, &from)
 		return
 	}
 	if m.may() && k != fault {
-		m.emit(from, fault, "worker %d takes over %s, answer lost", w, names[l])
+		unheard := from
+		m.cfg.lose(&unheard, l)
+		m.emit(unheard, fault, "worker %d takes over %s, answer lost", w, names[l])
 	}
-	from.claim(w, l, e)
+	m.cfg.claim(&from, w, l, e)
 	if from.now.lives[l].cancel {
 		c := &from.claims[w]
 		c.phase, c.out = ended, toCancelled
@@ -112,7 +125,10 @@ func (m *mover) poison(w, l, i int, k kind, from *state) {
 	m.from = from
 	m.run(k, "takeover buries", names[l], func(x *script) {
 		letter := e.meta
-		letter.losses = maxLosses
+		letter.losses = uint8(m.cfg.losses())
+		if m.cfg.Mistake == BurialAfterAck {
+			x.drop(l, e.serial)
+		}
 		x.put(l, letter, &x.life(l).dead)
 		x.drop(l, e.serial)
 		x.forget(l)
@@ -131,7 +147,13 @@ func (m *mover) begins(w int) {
 	}{{toDelay, "hands back"}, {toRelease, "releases"}} {
 		s := *m.from
 		s.claims[w].phase, s.claims[w].out = ended, back.out
+		if back.out == toDelay {
+			m.countHandback(&s.claims[w])
+		}
 		m.emit(s, choice, "worker %d "+back.name+" %s", w, names[l])
+	}
+	if m.waits(w) || m.cfg.guarded() && m.guards(w) {
+		return
 	}
 	if c.young {
 		s := *m.from
@@ -160,6 +182,10 @@ func (m *mover) begins(w int) {
 // attempts are what the far side may answer.
 func (m *mover) attempts(w int) {
 	c := &m.from.claims[w]
+	if m.cfg.Killer && jobOf(int(c.life)) == 0 {
+		m.kills(w)
+		return
+	}
 	todo := c.meta.mask(open) & (1<<m.cfg.Parts - 1)
 	first := todo & -todo
 	m.crash(w, 0, "before it sends")
@@ -179,16 +205,25 @@ func (m *mover) attempts(w int) {
 	if todo != first {
 		m.answer(w, first, 0, true, "one part is accepted, the other not yet")
 	}
-	if m.cfg.Secret && !m.from.newer {
+	if m.cfg.Lane {
+		s := *m.from
+		m.fail(&s, w)
+		m.shut(s, w, "worker %d: %s: the destination does not answer")
+	}
+	if (m.cfg.Secret || m.cfg.Gate) && !m.from.newer {
 		s := *m.from
 		s.claims[w].phase, s.claims[w].out = ended, toPark
+		if m.cfg.Gate {
+			m.shut(s, w, "worker %d: %s: the login is refused")
+			return
+		}
 		m.emit(s, progress, "worker %d: %s: the login is refused", w, names[c.life])
 	}
 	if m.may() {
 		s := *m.from
 		s.send(w, todo)
 		s.excuse(&s.jobs[jobOf(int(c.life))])
-		s.fail(w, m.cfg.Tries)
+		m.fail(&s, w)
 		m.emit(s, fault, "worker %d: %s is accepted and the answer is lost", w, names[c.life])
 	}
 }
@@ -223,20 +258,27 @@ func (m *mover) answer(w int, yes, no uint8, again bool, text string) {
 	c.sent = yes
 	switch {
 	case again:
-		s.fail(w, m.cfg.Tries)
+		m.fail(&s, w)
 	case c.meta.mask(refused) != 0:
 		c.phase, c.out = ended, toDead
 	default:
 		c.phase, c.out = ended, toDone
 	}
+	m.answered(&s, w)
 	m.emit(s, progress, "worker %d: %s: "+text, w, names[c.life])
 }
 
+const maxFailed = 3 // more than make a dead letter
+
 // fail uses up an attempt.
-func (s *state) fail(w, most int) {
+func (m *mover) fail(s *state, w int) {
 	c := &s.claims[w]
 	c.phase, c.out = ended, toDelay
-	if c.meta.tries++; int(c.meta.tries) >= most {
+	if m.cfg.Lane {
+		t := &s.traces[c.life]
+		t.failed = min(t.failed+1, maxFailed)
+	}
+	if c.meta.tries++; int(c.meta.tries) >= m.cfg.Tries {
 		c.out = toDead
 	}
 }
@@ -248,12 +290,24 @@ func (m *mover) crash(w int, sent uint8, when string) {
 		return
 	}
 	s := *m.from
-	l := int(s.claims[w].life)
-	s.send(w, sent)
-	if sent|s.claims[w].sent != 0 {
-		s.excuse(&s.jobs[jobOf(l)])
+	m.die(&s, w, sent)
+	m.emit(s, fault, "worker %d dies with %s "+when, w, names[m.from.claims[w].life])
+}
+
+// die is what is left of a worker that is killed.
+func (m *mover) die(s *state, w int, sent uint8) {
+	if c := s.claims[w]; c.phase != idle {
+		s.send(w, sent)
+		if sent|c.sent != 0 {
+			s.excuse(&s.jobs[jobOf(int(c.life))])
+		}
+		m.cfg.lose(s, int(c.life))
 	}
 	s.claims[w] = claim{}
+	s.procs[w] = proc{stage: s.procs[w].stage}
+	if m.cfg.Lane { // a process that starts reads it before it reads jobs
+		s.procs[w].view = seen(s.now.guard)
+	}
 	for _, r := range [...]*redis{&s.now, &s.was} {
 		r.each(func(_ int, e *entry) {
 			if e.holder() == w {
@@ -261,40 +315,4 @@ func (m *mover) crash(w int, sent uint8, when string) {
 			}
 		})
 	}
-	m.emit(s, fault, "worker %d dies with %s "+when, w, names[l])
-}
-
-var outcomes = [...]string{"done", "cancelled", "delay", "dead", "park", "release"}
-
-// settles writes the outcome, until Redis has taken it.
-func (m *mover) settles(w int) {
-	c := m.from.claims[w]
-	l := int(c.life)
-	m.crash(w, 0, "before the outcome is written")
-	held := false
-	body := func(x *script) {
-		switch c.out {
-		case toDone, toCancelled:
-			x.jobs[jobOf(l)].over = true
-			x.traces[l].reported = x.traces[l].reported || c.out == toDone
-			if want := uint8(1<<m.cfg.Parts - 1); c.out == toDone && c.meta.mask(accepted)&want != want {
-				x.wrong = name(l) + " is recorded as done without being sent"
-			}
-			x.done(w, &c)
-		case toDelay:
-			held = x.delay(w, &c)
-		case toDead:
-			held = x.bury(w, &c)
-		case toPark:
-			held = x.park(w, &c)
-		case toRelease:
-			held = x.release(w, &c)
-		}
-	}
-	m.run(progress, "worker's outcome "+outcomes[c.out]+" of", names[l], body, func(s *state) {
-		s.claims[w] = claim{}
-		if held {
-			s.traces[l].known |= c.meta.mask(accepted)
-		}
-	}, func(*state) {})
 }
