@@ -31,11 +31,14 @@ var Moves = map[string]*script{
 	"enqueue": scriptEnqueue, "done": scriptDone, "delay": scriptDelay, "dead": scriptDead, "park": scriptPark,
 	"release": scriptRelease, "promote": scriptPromote, "recall": scriptRecall, "reclaim": scriptReclaim, "renew": scriptRenew, "reap": scriptReap,
 	"cancel": scriptCancel, "requeue": scriptRequeue, "remove": scriptRemove, "unpark": scriptUnpark, "version": scriptVersion,
-	"audit": scriptAudit, "trim": scriptTrim, "pace": scriptPace,
+	"audit": scriptAudit, "trim": scriptTrim, "pace": scriptPace, "gate": scriptGate,
 }
 
 // PaceKey is the hash that pace.lua keeps.
 func PaceKey(prefix string) string { return newShared(prefix).pace() }
+
+// GateKey is the hash that gate.lua keeps.
+func GateKey(prefix string) string { return newShared(prefix).refused() }
 
 // PlaceKeys are KEYS[1..9] of every script in partition 0.
 func PlaceKeys(prefix string) []string { return newKeys(prefix, 0).places }

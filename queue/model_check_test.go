@@ -55,6 +55,9 @@ func (m *model) check(rt *rapid.T) {
 	if diff := cmp.Diff(m.rdb.HGetAll(m.ctx, m.keys[4]).Val(), moved); diff != "" {
 		rt.Fatalf("moved (-got +want):\n%s", diff)
 	}
+	if diff := cmp.Diff(m.rdb.HGetAll(m.ctx, m.keys[6]).Val(), m.marks); diff != "" {
+		rt.Fatalf("marks (-got +want):\n%s", diff)
+	}
 	m.checkPending(rt, waiting)
 }
 

@@ -31,6 +31,13 @@ type model struct {
 	ids    map[string]string          // producer's id -> jid
 	broken string                     // place that has the wrong type: moves fail
 	failed int                        // moves that did
+
+	prefix   string
+	marks    map[string]string // jid -> claim that began what cannot be taken back
+	newest   int               // version of secret s that the queue was told of
+	released map[string]int64  // parked set -> ms of its last release
+	gate     modelGuard        // of version 1 of secret s
+	breaker  modelGuard        // of lane l
 }
 
 type modelClaim struct {
@@ -45,6 +52,7 @@ func TestEveryAcceptedJobIsInOnePlaceUntilItEnds(t *testing.T) {
 		m := &model{
 			ctx: t.Context(), rdb: rdb, keys: queue.PlaceKeys(prefix), open: map[string]bool{}, holder: map[string]string{},
 			old: map[string]bool{}, parts: map[string]map[string]bool{}, ids: map[string]string{},
+			prefix: prefix, marks: map[string]string{}, released: map[string]int64{},
 		}
 		m.base = strings.TrimSuffix(queue.StreamKey(prefix, 0), "jobs")
 		defer cleanup(t, rdb, prefix)
@@ -54,7 +62,7 @@ func TestEveryAcceptedJobIsInOnePlaceUntilItEnds(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": m.enqueue, "foreign": m.foreign, "read": m.read, "settle": m.settle, "settle again": m.settle,
 			"promote": m.promote, "take over": m.takeOver, "cancel": m.cancel, "operator": m.operator, "unpark": m.unpark,
-			"reap": m.reap, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
+			"reap": m.reap, "guards": m.guards, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
 		})
 	})
 }
@@ -214,8 +222,7 @@ func (m *model) settle(rt *rapid.T) {
 		case "dead":
 			reply = m.dead(rt, c, body, id)
 		case "park":
-			parked := c.body(accepted, `,"s":"s","v":`+version)
-			reply = m.run(rt, "park", []string{m.base + "parked:s:" + version}, 60, c.worker, "s", version, "", c.eid, c.jid, 5, parked, 0, "", "", 0)
+			reply = m.park(rt, c, accepted, version)
 		case "release":
 			reply = m.run(rt, "release", nil, 60, c.worker, c.eid, c.jid, body, 0, "")
 		}
@@ -233,6 +240,7 @@ func (m *model) settled(rt *rapid.T, c modelClaim, answer int64, held bool, acce
 		m.ended(c.jid) // cancelled while it ran
 	case held:
 		delete(m.holder, c.eid)
+		delete(m.marks, c.jid)
 		if accepted != "" && m.parts[c.jid] == nil {
 			m.parts[c.jid] = map[string]bool{}
 		}
@@ -261,57 +269,11 @@ func (m *model) dead(rt *rapid.T, c modelClaim, body, id string) any {
 func (m *model) ended(jid string) {
 	delete(m.open, jid)
 	delete(m.parts, jid)
+	delete(m.marks, jid)
 	for _, c := range m.claims {
 		if c.jid == jid {
 			delete(m.holder, c.eid)
 		}
-	}
-}
-
-// age lets the lease of an entry run out.
-func (m *model) age(rt *rapid.T) {
-	eids := slices.Sorted(maps.Keys(m.holder))
-	if len(eids) == 0 {
-		return
-	}
-	eid := rapid.SampledFrom(eids).Draw(rt, "entry")
-	deliveries := rapid.IntRange(1, 3).Draw(rt, "deliveries")
-	hour := 3_600_000
-	if err := m.rdb.Do(m.ctx, "XCLAIM", m.keys[0], "w", m.holder[eid], 0, eid, "IDLE", hour, "RETRYCOUNT", deliveries, "JUSTID").Err(); err != nil {
-		rt.Fatalf("XCLAIM: %v", err)
-	}
-	m.old[eid] = true
-}
-
-// renew asks for a lease, which only its holder gets.
-func (m *model) renew(rt *rapid.T) {
-	if len(m.claims) == 0 {
-		return
-	}
-	c := rapid.SampledFrom(m.claims).Draw(rt, "claim")
-	if rapid.Bool().Draw(rt, "by another worker") {
-		c.worker = workers.Draw(rt, "worker")
-	}
-	held := m.holder[c.eid] == c.worker
-	switch answer := code(m.run(rt, "renew", nil, c.worker, c.eid, c.jid, "")); {
-	case answer < 0:
-	case held != (answer == 1):
-		rt.Fatalf("%s renews %s: got %d, and it holds it: %v", c.worker, c.eid, answer, held)
-	case held:
-		delete(m.old, c.eid)
-	}
-}
-
-// breakPlace gives a place that is empty the wrong type, or mends it.
-func (m *model) breakPlace(rt *rapid.T) {
-	if m.broken != "" {
-		m.rdb.Del(m.ctx, m.broken)
-		m.broken = ""
-		return
-	}
-	key := rapid.SampledFrom(append(slices.Clone(m.keys[1:]), m.base+"parked:s:1")).Draw(rt, "place")
-	if m.rdb.SetNX(m.ctx, key, "wrong", 0).Val() {
-		m.broken = key
 	}
 }
 
@@ -346,12 +308,16 @@ func (m *model) takeOver(rt *rapid.T) {
 			suspects--
 		}
 		m.claim(rt, w, eid, e[2].(string))
+		if jid := m.claims[len(m.claims)-1].jid; e[4] != m.marks[jid] {
+			rt.Fatalf("%s takes over %s with mark %q, want %q", w, eid, e[4], m.marks[jid])
+		}
 	}
 	if suspects < 0 {
 		rt.Fatalf("%s takes over more suspects than it has slots for", w)
 	}
 	buried, _ := reply[2].([]any)
 	for _, jid := range buried {
+		delete(m.marks, jid.(string))
 		for _, c := range m.claims {
 			if c.jid == jid && m.old[c.eid] {
 				delete(m.holder, c.eid)
@@ -387,14 +353,6 @@ func (m *model) operator(rt *rapid.T) {
 	if code(m.run(rt, "remove", nil, jid)) == 1 {
 		m.ended(jid)
 	}
-}
-
-func (m *model) unpark(rt *rapid.T) {
-	if rapid.IntRange(0, 9).Draw(rt, "new version") == 0 {
-		m.run(rt, "version", nil, "s", 2)
-	}
-	name := "s:" + rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "version")
-	m.run(rt, "unpark", []string{m.base + "parked:" + name}, name, rapid.IntRange(1, 3).Draw(rt, "limit"))
 }
 
 func (m *model) reap(rt *rapid.T) { m.run(rt, "reap", nil, workers.Draw(rt, "worker")) }
