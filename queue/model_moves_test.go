@@ -94,14 +94,21 @@ func (m *model) park(rt *rapid.T, c modelClaim, accepted, version string) any {
 func (m *model) unpark(rt *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(rt, "new version") == 0 {
 		newest := rapid.IntRange(1, 2).Draw(rt, "newest")
-		if m.run(rt, "version", nil, "s", newest) != nil {
-			m.newest = max(m.newest, newest)
+		told := m.run(rt, "version", nil, "s", newest) != nil
+		got, _ := m.rdb.HGet(m.ctx, m.keys[8], "s").Int() // 0 while there is none
+		if want := max(m.newest, newest); told && got != want || got < m.newest {
+			rt.Fatalf("newest version: got %d, want %d", got, want)
 		}
+		m.newest = got
 	}
 	name := "s:" + rapid.SampledFrom([]string{"1", "2"}).Draw(rt, "version")
 	all := rapid.IntRange(0, 1).Draw(rt, "release")
-	m.run(rt, "unpark", []string{m.base + "parked:" + name}, name, rapid.IntRange(1, 3).Draw(rt, "limit"), all)
+	done := m.run(rt, "unpark", []string{m.base + "parked:" + name}, name, rapid.IntRange(1, 3).Draw(rt, "limit"), all) != nil
+	was := m.released[name]
 	m.released[name], _ = m.rdb.HGet(m.ctx, m.keys[8], "released:"+name).Int64() // 0 while there was none
+	if got := m.released[name]; all == 0 && got != was || done && all == 1 && (got == 0 || got < was) {
+		rt.Fatalf("unpark of %s, all: %d: the last release was at %d, and is at %d", name, all, was, got)
+	}
 }
 
 // modelGuard is what gate.lua and pace.lua must know of a credential and of a lane.
@@ -112,8 +119,7 @@ type modelGuard struct {
 }
 
 // guards are the moves of the gate and of the breaker. They move no job.
-func (m *model) guards(rt *rapid.T) {
-	lane := rapid.Bool().Draw(rt, "lane")
+func (m *model) guards(rt *rapid.T, lane bool) {
 	g, script, key, field, ask := &m.gate, "gate", queue.GateKey(m.prefix), "s:1", "ask"
 	refuse := []any{"refuse", field, 120_000, 3_600_000, "535", "refused"}
 	open := []any{"open", field}

@@ -62,7 +62,9 @@ func TestEveryAcceptedJobIsInOnePlaceUntilItEnds(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": m.enqueue, "foreign": m.foreign, "read": m.read, "settle": m.settle, "settle again": m.settle,
 			"promote": m.promote, "take over": m.takeOver, "cancel": m.cancel, "operator": m.operator, "unpark": m.unpark,
-			"reap": m.reap, "guards": m.guards, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
+			"reap": m.reap, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
+			"gate":    func(rt *rapid.T) { m.guards(rt, false) },
+			"breaker": func(rt *rapid.T) { m.guards(rt, true) },
 		})
 	})
 }
