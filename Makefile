@@ -75,7 +75,7 @@ bench-check: ## the benchmarks still build and run, with little work
 	cd integration/bench && $(GO) test -mod=mod . && $(GO) run -mod=mod . -short
 	$(GO) run ./integration/cmd/benchstart -rounds 1 -idle 100ms -for 500ms
 
-model: ## all states of the queue's protocol with 3 jobs, then random moves: minutes, some GB
+model: ## all states of the queue's protocol, in eight instances, then random moves: minutes, some GB
 	$(GO) test -count=1 -timeout 2h -v -run TestLargeInstances ./queue/model -model.long
 	$(GO) test -count=1 -timeout 2h -run TestEveryAcceptedJob ./queue -rapid.checks 3000 -rapid.steps 200
 

@@ -13,10 +13,15 @@ import (
 //  3. No part is sent more often than once and once for each event that explains
 //     one more: a crash after the send, a lease lost after Begin, an ambiguous
 //     answer, a failover, a script that stopped, a producer without an id.
+//  4. One probe of a guard is under way, unless it takes longer than its time.
+//  5. No job is in a partition that nobody reads or will read.
+//  6. A job counts no more losses than it lost workers, and no more attempts than
+//     it had; a job beside one that kills its process loses Losses-2 at most.
 //
-// Two more are checked as a step is made: a job whose success was recorded, or
-// without a part whose acceptance was recorded, is given to nobody (claim), and
-// no job is accepted twice without a cause (enqueue).
+// Three more are checked as a step is made: a job whose success was recorded, or
+// without a part whose acceptance was recorded, is given to nobody (claim), no job is
+// accepted twice without a cause (enqueue), and none is parked although what it
+// waits for has happened: a newer version, or the end of the refusal (park).
 func (c *Config) wrongWith(s *state) string {
 	if s.wrong != "" {
 		return s.wrong
