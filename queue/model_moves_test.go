@@ -120,11 +120,12 @@ type modelGuard struct {
 
 // guards are the moves of the gate and of the breaker. They move no job.
 func (m *model) guards(rt *rapid.T, lane bool) {
-	g, script, key, field, ask := &m.gate, "gate", queue.GateKey(m.prefix), "s:1", "ask"
+	g, script, key, field := &m.gate, "gate", queue.GateKey(m.prefix), "s:1"
 	refuse := []any{"refuse", field, 120_000, 3_600_000, "535", "refused"}
-	open := []any{"open", field}
+	open, ask := []any{"open", field}, []any{"ask", field, 60_000}
 	if lane {
-		g, script, key, field, ask = &m.breaker, "pace", queue.PaceKey(m.prefix), "l", "probe"
+		g, script, key, field = &m.breaker, "pace", queue.PaceKey(m.prefix), "l"
+		ask = []any{"probe", field, "w1", 60_000, 60_000}
 		refuse = []any{"silent", field, 60_000, 60_000, "rule", "no answer", 500}
 		open = []any{"mend", field}
 	}
@@ -152,7 +153,7 @@ func (m *model) guards(rt *rapid.T, lane bool) {
 		case g.closed:
 			want = "refused"
 		}
-		if got := call(ask, field, 60_000)[0]; got != want {
+		if got := call(ask...)[0]; got != want {
 			rt.Fatalf("%s asks: got %v, want %s; %+v", script, got, want, *g)
 		}
 	case "time passes":
