@@ -23,7 +23,7 @@ type claim struct {
 	pool       *Pool
 	part       *partition
 	eid        string
-	raw        string // the job's JSON
+	raw        []byte // the job's JSON; nobody changes it
 	meta       meta
 	deliveries int
 	bad        error // why the JSON is not a job
@@ -67,9 +67,9 @@ func newClaim(part *partition, e entry, at time.Duration) *claim {
 	c.meta.Secret, c.meta.Version, c.meta.Beside, c.meta.Waits = "", 0, "", ""
 	c.renewed.Store(int64(at))
 	job := &c.job
-	if err := decodeJob(job, []byte(e.job)); err != nil {
+	if err := decodeJob(job, e.job); err != nil {
 		c.bad = err
-		if e.job == "" {
+		if len(e.job) == 0 {
 			c.bad = errors.New("the entry has no field \"job\"")
 		}
 		*job = Job{}
@@ -92,10 +92,11 @@ const keptOversize = 4096
 
 // entry is a stream entry as it was read.
 type entry struct {
-	id, meta, job string
-	mark          string // of an earlier claim, only after a reclaim
-	cancelled     bool   // only after a reclaim
-	deliveries    int    // 0 counts as 1
+	id, meta   string
+	job        []byte
+	mark       string // of an earlier claim, only after a reclaim
+	cancelled  bool   // only after a reclaim
+	deliveries int    // 0 counts as 1
 }
 
 // token names this claim in the mark of a job.

@@ -36,6 +36,8 @@ type partition struct {
 	reclaim  time.Time // next one
 	took     time.Time // when it last brought jobs
 	hot      bool      // the last read came back with jobs
+	many     bool      // it came back with as many as are read without waiting
+	reply    reply     // of such a read
 	suspects bool      // some wait until the slot for them is free
 	foreign  bool      // no process of our number of partitions puts jobs here
 
@@ -77,7 +79,7 @@ func (p *partition) turn(ctx context.Context) error {
 	at := p.pool.elapsed()
 	entries, err := p.fetch(ctx, n)
 	p.pool.slots.put(n - len(entries))
-	p.hot = len(entries) > 0
+	p.hot, p.many = len(entries) > 0, len(entries) >= startAlone
 	p.starting.Wait()
 	switch n := len(entries); {
 	case n >= startAlone:
@@ -129,33 +131,46 @@ func (p *partition) fetch(ctx context.Context, n int) ([]entry, error) {
 // use the slots meanwhile.
 func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	block := p.pool.cfg.block
-	if p.foreign || p.hot && len(p.pool.partitions()) > 1 {
+	if p.foreign || p.many || p.hot && len(p.pool.partitions()) > 1 {
 		block = -1
 	} else if p.suspects || p.cursor != reclaimStart {
 		block = min(block, p.pool.each(suspectLook))
 	}
 	crashpoint.Point("read-before")
-	streams, err := p.pool.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: group, Consumer: p.pool.consumer, Streams: []string{p.keys.jobs(), ">"}, Count: int64(n), Block: block,
-	}).Result()
-	if errors.Is(err, redis.Nil) || ctx.Err() != nil && len(streams) == 0 {
+	var entries []entry
+	var err error
+	if block < 0 {
+		entries, err = p.readMany(ctx, n)
+	} else {
+		entries, err = p.readSome(ctx, n, block)
+	}
+	if errors.Is(err, redis.Nil) || ctx.Err() != nil && len(entries) == 0 {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	crashpoint.Point("read-after")
+	return entries, nil
+}
+
+// readSome is a read by go-redis, which waits for block, or not if that is below 0.
+func (p *partition) readSome(ctx context.Context, n int, block time.Duration) ([]entry, error) {
+	streams, err := p.pool.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
+		Group: group, Consumer: p.pool.consumer, Streams: []string{p.keys.jobs(), ">"}, Count: int64(n), Block: block,
+	}).Result()
 	var entries []entry
 	for _, s := range streams {
 		entries = slices.Grow(entries, len(s.Messages))
 		for _, m := range s.Messages {
 			e := entry{id: m.ID}
 			e.meta, _ = m.Values["meta"].(string)
-			e.job, _ = m.Values["job"].(string)
+			job, _ := m.Values["job"].(string)
+			e.job = []byte(job)
 			entries = append(entries, e)
 		}
 	}
-	return entries, nil
+	return entries, err
 }
 
 // ensureGroup makes the stream and its group, from the first entry on: jobs
@@ -224,7 +239,8 @@ func reclaimed(v any) (entry, bool) {
 	e.id, _ = f[0].(string)
 	n, _ := f[1].(int64)
 	e.meta, _ = f[2].(string)
-	e.job, _ = f[3].(string)
+	job, _ := f[3].(string)
+	e.job = []byte(job)
 	e.mark, _ = f[4].(string)
 	cancelled, _ := f[5].(int64)
 	e.deliveries, e.cancelled = int(n), cancelled == 1

@@ -74,3 +74,13 @@ func MayTryUnasked(ctx context.Context, rdb, dead redis.UniversalClient, prefix 
 	}
 	return forbids == nil, nil
 }
+
+// ReadMany reads up to n jobs of partition 0 for a pool that does not run: as text,
+// id, meta and job of each.
+func ReadMany(ctx context.Context, p *Pool, n int) (texts []string, err error) {
+	entries, err := p.partitions()[0].readMany(ctx, n)
+	for _, e := range entries {
+		texts = append(texts, e.id+" "+e.meta+" "+string(e.job))
+	}
+	return texts, err
+}

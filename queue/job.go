@@ -27,7 +27,8 @@ const (
 // DedupWindow is how long a producer's id stands for the same job.
 const DedupWindow = 24 * time.Hour
 
-// Job is one request to do an action, decoded once from its JSON.
+// Job is one request to do an action, decoded once from its JSON, whose bytes it shares:
+// nobody may change them.
 type Job struct {
 	// JID is ours, unique in its partition and the same over all attempts: the
 	// stream entry id of the job's first place, such as "1732366294123-0".

@@ -65,12 +65,12 @@ func decodeMeta(text string) meta {
 }
 
 // body joins meta and job as they are kept outside of the stream.
-func (m *meta) body(job string) string {
+func (m *meta) body(job []byte) string {
 	b, err := json.Marshal(m)
 	if err != nil {
 		panic("queue: " + err.Error()) // strings and numbers always marshal
 	}
-	return string(b) + "\n" + job
+	return string(b) + "\n" + string(job)
 }
 
 // record is what the log keeps of an attempt. It is only ever written once.
