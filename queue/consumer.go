@@ -139,7 +139,7 @@ func (p *partition) read(ctx context.Context, n int) ([]entry, error) {
 	crashpoint.Point("read-before")
 	var entries []entry
 	var err error
-	if block < 0 {
+	if p.many && len(p.pool.partitions()) == 1 { // with more of them it cost more, for a reason not found yet
 		entries, err = p.readMany(ctx, n)
 	} else {
 		entries, err = p.readSome(ctx, n, block)

@@ -22,9 +22,9 @@ func TestReadWithoutWaiting(t *testing.T) {
 		for _, protocol := range []int{2, 3} {
 			t.Run(fmt.Sprintf("%s, RESP%d", name, protocol), func(t *testing.T) {
 				first, prefix := server(t)
-				options := *first.(*redis.Client).Options()
+				options := queuetest.Options(first.(*redis.Client).Options().Addr)
 				options.Protocol = protocol
-				rdb := redis.NewClient(&options)
+				rdb := redis.NewClient(options)
 				defer rdb.Close()
 				readWithoutWaiting(t, rdb, prefix)
 			})
