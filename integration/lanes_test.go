@@ -28,7 +28,7 @@ import (
 const (
 	laneBacklog = 10000
 	laneRounds  = 5
-	laneBurst   = 10000            // mails, as fast as they go
+	laneBurst   = 30000            // mails, as fast as they go: 2 to 3 s
 	laneRate    = 200              // mails a second, for the delay
 	laneFor     = 10 * time.Second // so long
 )
@@ -152,9 +152,9 @@ func (b *laneBench) wait(n int) {
 	}
 }
 
-// measure returns mails a second of a burst, and the 99th percentile of the delay
+// measure returns mails a second of a burst, and the delays
 // from the enqueue to the arrival at a fixed rate.
-func (b *laneBench) measure() (rate float64, p99 time.Duration) {
+func (b *laneBench) measure() (rate float64, delays []time.Duration) {
 	b.t.Helper()
 	b.got, b.sent, b.delays = 0, map[string]time.Time{}, nil
 	start := time.Now()
@@ -178,15 +178,20 @@ func (b *laneBench) measure() (rate float64, p99 time.Duration) {
 	b.wait(laneBurst + n)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	slices.Sort(b.delays)
 	if len(b.delays) != n {
 		b.t.Fatalf("%d of %d timed mails were found again", len(b.delays), n)
 	}
-	return rate, b.delays[n*99/100]
+	return rate, b.delays
+}
+
+// worst is the 99th percentile.
+func worst(delays []time.Duration) time.Duration {
+	slices.Sort(delays)
+	return delays[len(delays)*99/100]
 }
 
 // round measures in a queue of its own, with or without the bad lanes.
-func round(t *testing.T, bad bool) (rate float64, p99 time.Duration) {
+func round(t *testing.T, bad bool) (rate float64, delays []time.Duration) {
 	rdb, prefix := queuetest.Redis(t)
 	b := &laneBench{t: t, client: queue.NewClient(rdb, queue.ClientOptions{Prefix: prefix})}
 	good, err := sink.StartSMTP(sink.SMTPConfig{OnMessage: b.arrived, Keep: 1})
@@ -214,7 +219,7 @@ func round(t *testing.T, bad bool) (rate float64, p99 time.Duration) {
 	b.put("HEALTHY", 500) // connections are made, and the bad lanes are found out
 	b.wait(500)
 	<-time.After(3 * time.Second)
-	rate, p99 = b.measure()
+	rate, delays = b.measure()
 	s, err := b.client.Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +227,7 @@ func round(t *testing.T, bad bool) (rate float64, p99 time.Duration) {
 	if left := s.Jobs[queue.Ready] + s.Jobs[queue.Delayed] + s.Jobs[queue.Running]; bad && left < 2*laneBacklog {
 		t.Errorf("%d jobs of the bad lanes are left, want %d", left, 2*laneBacklog)
 	}
-	return rate, p99
+	return rate, delays
 }
 
 // TestAHealthyLaneBesideTwoBadOnes is for an idle machine: "make lanes".
@@ -235,26 +240,26 @@ func TestAHealthyLaneBesideTwoBadOnes(t *testing.T) {
 	for i := range 2 * laneRounds { // by turns, as machines have moods
 		bad := i%2 == 1
 		t.Run(fmt.Sprintf("bad lanes %v", bad), func(t *testing.T) {
-			rate, p99 := round(t, bad)
-			t.Logf("%.0f mails a second; at %d a second 99%% arrive within %v", rate, laneRate, p99)
-			rates[i%2], delays[i%2] = append(rates[i%2], rate), append(delays[i%2], p99)
+			rate, all := round(t, bad)
+			t.Logf("%.0f mails a second; at %d a second 99%% arrive within %v", rate, laneRate, worst(all))
+			rates[i%2], delays[i%2] = append(rates[i%2], rate), append(delays[i%2], all...)
 		})
 	}
 	if t.Failed() {
 		return
 	}
+	var middle [2]float64
+	var p99 [2]time.Duration
 	for i := range 2 {
 		slices.Sort(rates[i])
-		slices.Sort(delays[i])
+		middle[i], p99[i] = rates[i][laneRounds/2], worst(delays[i])
 	}
-	const middle = laneRounds / 2
-	t.Logf("medians of %d rounds: alone %.0f/s, p99 %v; beside the bad lanes %.0f/s (%.0f %%), p99 %v (%+.0f %%)", laneRounds,
-		rates[0][middle], delays[0][middle], rates[1][middle], 100*rates[1][middle]/rates[0][middle],
-		delays[1][middle], 100*(float64(delays[1][middle])/float64(delays[0][middle])-1))
-	if rates[1][middle] < 0.9*rates[0][middle] {
+	t.Logf("medians of %d rounds, p99 of all their %d mails: alone %.0f/s, p99 %v; beside the bad lanes %.0f/s (%.0f %%), p99 %v (%+.0f %%)",
+		laneRounds, len(delays[0]), middle[0], p99[0], middle[1], 100*middle[1]/middle[0], p99[1], 100*(float64(p99[1])/float64(p99[0])-1))
+	if middle[1] < 0.9*middle[0] {
 		t.Error("the healthy lane keeps less than 90 % of its rate")
 	}
-	if float64(delays[1][middle]) > 1.1*float64(delays[0][middle]) {
+	if float64(p99[1]) > 1.1*float64(p99[0]) {
 		t.Error("its p99 is more than 10 % worse")
 	}
 }

@@ -274,12 +274,13 @@ func (ls *lanes) counts() (running, waiting int) {
 func (l *lane) waits() int { return len(l.waiting) - l.head }
 
 // room is how many jobs may wait: any number while the lane is new, because
-// its speed is not known, and then what it will start within laneBuffer.
+// its speed is not known, and then what it will start within laneBuffer, or the next
+// one. More would take the slots of others.
 func (l *lane) room(now time.Time) int {
 	if l.took == 0 {
 		return l.pacedRoom(math.MaxInt)
 	}
-	return l.pacedRoom(max(l.slots, int(l.rate()*laneBuffer.Seconds())))
+	return l.pacedRoom(max(1, int(l.rate()*laneBuffer.Seconds())))
 }
 
 // learn takes the time of an attempt into the average.

@@ -11,7 +11,8 @@ import (
 
 const (
 	promoteEach = 100 * time.Millisecond // how late a delayed job may become ready
-	promoteSoon = 20 * time.Millisecond  // the same while some do: many at once would be in others' way
+	promoteSoon = 20 * time.Millisecond  // the same while many do: all at once they would be in others' way,
+	promoteMany = 16                     // and few of them one by one
 	promotePage = 200                    // jobs in one script call: a script blocks its Redis
 	promoteMost = 50                     // pages in one go, so that a stop is not kept waiting
 	sweepFirst  = time.Second            // after the start: a fleet whose workers die young must sweep too
@@ -38,7 +39,7 @@ func (p *Pool) schedule(ctx context.Context) {
 			reap = time.Now().Add(jittered(reapEach))
 		}
 		next := promoteEach
-		if moved > 0 {
+		if moved >= promoteMany {
 			next = promoteSoon
 		}
 		wait(ctx, jittered(p.each(next)))
