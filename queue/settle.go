@@ -19,6 +19,7 @@ const (
 	// take the time that the jobs need (go test -bench Drain). No process sends as
 	// many mails.
 	settleBusy   = 100
+	settleFull   = 2 // full batches under way at once
 	settleWindow = 20 * time.Millisecond
 
 	// retryMost is the longest pause between two tries of a call that fails: work
@@ -78,6 +79,7 @@ type settler struct {
 	stopped chan struct{} // run has returned
 	stuck   atomic.Bool   // Redis takes no outcomes
 	flights chan struct{} // has one for each call under way
+	full    chan struct{} // the same, of full batches of a busy process
 	failed  chan struct{} // has one when a call failed
 	load    load
 
@@ -91,7 +93,7 @@ func newSettler(p *Pool) *settler {
 	return &settler{
 		pool: p, in: make(chan *claim, 2*settleBatch),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
-		flights: make(chan struct{}, SettleCalls), failed: make(chan struct{}, 1),
+		flights: make(chan struct{}, SettleCalls), full: make(chan struct{}, settleFull), failed: make(chan struct{}, 1),
 	}
 }
 
@@ -137,26 +139,33 @@ func (s *settler) run(ctx context.Context) {
 }
 
 // launch writes a batch. A busy process waits for the answer, as more outcomes
-// gather then for the next call.
+// gather then for the next call, unless the batch is full: the next one is made
+// while Redis writes it.
 func (s *settler) launch(ctx context.Context, batch []*claim) {
+	flights := s.flights
 	if s.load.busy() {
-		s.flush(ctx, batch)
-		return
+		if len(batch) < settleBatch {
+			s.flush(ctx, batch)
+			return
+		}
+		flights = s.full
 	}
-	s.flights <- struct{}{}
+	flights <- struct{}{}
 	go func() {
 		s.flush(ctx, batch)
-		<-s.flights
+		<-flights
 	}()
 }
 
 // land waits until no call is under way.
 func (s *settler) land() {
-	for range SettleCalls {
-		s.flights <- struct{}{}
-	}
-	for range SettleCalls {
-		<-s.flights
+	for _, flights := range []chan struct{}{s.flights, s.full} {
+		for range cap(flights) {
+			flights <- struct{}{}
+		}
+		for range cap(flights) {
+			<-flights
+		}
 	}
 }
 
