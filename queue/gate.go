@@ -112,11 +112,23 @@ func (g *gate) refresh(ctx context.Context) error {
 			known[all[i]] = r
 		}
 	}
+	g.replace(known, asOf)
+	return nil
+}
+
+// replace takes over a list of all refusals as they were at asOf. What this process
+// has learnt since stays: a refusal that came while the list was on its
+// way would else be unknown until the next one, and all would try.
+func (g *gate) replace(known map[string]refusal, asOf int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for name, r := range g.known {
+		if _, listed := known[name]; r.asOf > asOf || r.asOf == asOf && !listed {
+			known[name] = r
+		}
+	}
 	g.known = known
 	g.index()
-	return nil
 }
 
 // find returns a refusal as this process knows it.
