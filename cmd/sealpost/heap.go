@@ -17,5 +17,6 @@ const heapReserve = 4 << 20 // bytes
 // reserveHeap takes the reserve and returns what gives it back.
 func reserveHeap() (release func()) {
 	reserve := make([]byte, heapReserve)
+	giveBack(reserve)
 	return func() { runtime.KeepAlive(reserve) }
 }
