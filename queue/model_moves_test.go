@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"pgregory.net/rapid"
 
@@ -182,4 +183,27 @@ func (m *model) past(rt *rapid.T, key, field string, lane bool) {
 		rt.Fatal(err)
 	}
 	m.rdb.HSet(m.ctx, key, field, text)
+}
+
+// lanes begin the meta of a delayed job: none, or the lane that handed it back.
+var lanes = rapid.SampledFrom([]string{"{", `{"w":"l",`, `{"w":"m",`})
+
+// recall makes the jobs ready that a lane handed back, and no others.
+func (m *model) recall(rt *rapid.T) {
+	mark := strings.Trim(rapid.SampledFrom([]string{`{"w":"l",`, `{"w":"m",`}).Draw(rt, "mark"), "{,")
+	want := map[string]bool{}
+	for _, jid := range m.rdb.ZRange(m.ctx, m.keys[1], 0, -1).Val() {
+		if body := m.rdb.HGet(m.ctx, m.keys[2], jid).Val(); !strings.Contains(body, mark) {
+			want[jid] = true
+		}
+	}
+	had := m.rdb.ZCard(m.ctx, m.keys[1]).Val()
+	reply, _ := m.run(rt, "recall", nil, mark, "0", 1000).([]any)
+	if reply == nil {
+		return // a place was broken
+	}
+	if n := reply[1].(int64); reply[0] != "0" || n != had-int64(len(want)) {
+		rt.Fatalf("recall of %s: got %v, want %d jobs and no more pages", mark, reply, had-int64(len(want)))
+	}
+	same(rt, "delayed jobs that were not recalled", m.rdb.ZRange(m.ctx, m.keys[1], 0, -1).Val(), want)
 }

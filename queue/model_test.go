@@ -62,7 +62,7 @@ func TestEveryAcceptedJobIsInOnePlaceUntilItEnds(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": m.enqueue, "foreign": m.foreign, "read": m.read, "settle": m.settle, "settle again": m.settle,
 			"promote": m.promote, "take over": m.takeOver, "cancel": m.cancel, "operator": m.operator, "unpark": m.unpark,
-			"reap": m.reap, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
+			"recall": m.recall, "reap": m.reap, "lease runs out": m.age, "renew": m.renew, "break a place": m.breakPlace, "": m.check,
 			"gate":    func(rt *rapid.T) { m.guards(rt, false) },
 			"breaker": func(rt *rapid.T) { m.guards(rt, true) },
 		})
@@ -220,7 +220,7 @@ func (m *model) settle(rt *rapid.T) {
 			}
 			continue
 		case "delay":
-			reply = m.run(rt, "delay", nil, 60, c.worker, c.eid, c.jid, 1e9, body, 0, "", "")
+			reply = m.run(rt, "delay", nil, 60, c.worker, c.eid, c.jid, 1e9, lanes.Draw(rt, "lane")+body[1:], 0, "", "")
 		case "dead":
 			reply = m.dead(rt, c, body, id)
 		case "park":
