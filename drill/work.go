@@ -26,6 +26,7 @@ const (
 	look      = 200 * time.Millisecond // between looks at the queue
 	again     = 50 * time.Millisecond  // between tries while Redis is away
 	wrongFor  = 3 * time.Second        // how long the password is wrong
+	wrongMost = 15 * time.Second       // and when no job has met it
 )
 
 // password is the n-th password of the sink. It opens nothing else.
@@ -236,10 +237,11 @@ func (r *run) killRedis(ctx context.Context) error {
 	return nil
 }
 
-// rotate changes the password at the server in the middle of the run. The first
-// new one that is stored is wrong.
+// rotate changes the password at the server when a third is delivered. The first
+// new one that is stored is wrong, for wrongFor and until a job has met it: some
+// wait for a retry just then, and redis-server may be away.
 func (r *run) rotate(ctx context.Context) error {
-	for !r.past(sendShare/2) && (r.Jobs == 0 || r.ledger.progress().Delivered < r.Jobs/2) {
+	for !r.past(sendShare/2) && (r.Jobs == 0 || r.ledger.progress().Delivered < r.Jobs/3) {
 		if pause(ctx, look) != nil {
 			return nil
 		}
@@ -248,7 +250,7 @@ func (r *run) rotate(ctx context.Context) error {
 	if r.putLogin(ctx, secretKey, r.mailAddr, password(3)) != nil {
 		return nil // ctx has ended
 	}
-	for end := time.Now().Add(wrongFor); time.Now().Before(end); {
+	for start := time.Now(); time.Since(start) < wrongFor || r.parked == 0 && time.Since(start) < wrongMost; {
 		if s, err := r.queue.Stats(ctx); err == nil {
 			r.parked = max(r.parked, s.Jobs[queue.Parked])
 		}

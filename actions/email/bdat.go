@@ -132,9 +132,7 @@ func (c *conn) launch(ctx context.Context, l *letter, reset bool) *failure {
 	c.out = append(c.out, "BDAT "...)
 	c.out = strconv.AppendInt(c.out, int64(len(raw)), 10)
 	c.out = append(append(c.out, " LAST\r\n"...), raw...)
-	for _, point := range []string{"rcpt-after", "data-after", "text-between", "dot-before"} {
-		crashpoint.Point(point)
-	}
+	crashpoint.Point("dot-before")
 	stop := func() bool { return true }
 	if b := l.berth; b != nil { // the line is another's: only our writing may end
 		b.wrote = true
