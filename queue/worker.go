@@ -104,8 +104,8 @@ func (p *Pool) do(c *claim) *claim {
 	crashpoint.Point("do-after")
 	end := time.Now()
 	took := end.Sub(start)
+	p.tellGate(c, &reply, err) // before another job gets the slot, and tries the same login
 	next := p.leave(c, endingOf(&reply, err), took, end)
-	p.tellGate(c, &reply, err)
 	p.tellBreaker(c, &reply, err)
 	p.finishAt(c, reply, err, took, end)
 	return next
