@@ -59,8 +59,14 @@ func (p *progress) trace(ctx context.Context) context.Context {
 
 // gotConn asks begin. When it says no, the request must not be written: HTTP/1
 // writes whatever the context says, so its connection is closed; HTTP/2 shares
-// the connection with other requests, but looks at the context first.
+// the connection with other requests, but looks at the context first. A connection on
+// which there is more than was asked for is closed too, and net/http goes on with
+// another, as nothing was written.
 func (p *progress) gotConn(ctx context.Context, info httptrace.GotConnInfo) {
+	if !awaitQuiet(ctx, info.Conn) {
+		_ = info.Conn.Close()
+		return
+	}
 	err := p.begin(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -74,14 +74,14 @@ func New(cfg Config) *Client {
 		cfg.Timeout = DefaultTimeout
 	}
 	secure := transport(cfg, true)
-	secure.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	secure.DialContext = watch(func(ctx context.Context, network, address string) (net.Conn, error) {
 		if _, port, _ := net.SplitHostPort(address); port == "443" || port == "8443" {
 			return cfg.Guard.DialContext(ctx, network, address)
 		}
 		return cfg.Guard.DialAllowed(ctx, network, address)
-	}
+	})
 	plain := transport(cfg, false)
-	plain.DialContext = cfg.Guard.DialAllowed
+	plain.DialContext = watch(cfg.Guard.DialAllowed)
 	return &Client{timeout: cfg.Timeout, secure: newLine(secure), plain: newLine(plain)}
 }
 

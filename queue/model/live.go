@@ -54,24 +54,24 @@ func Resumes(c Config) Result {
 	}
 	_, into := c.graph(seen)
 	resumes := make([]bool, seen.len())
-	var todo []uint32
+	var reached []uint32
 	for i := range resumes {
 		if s := decode(seen.code(i)); c.quiet(&s) {
 			resumes[i] = true
-			todo = append(todo, uint32(i))
+			reached = append(reached, uint32(i))
 		}
 	}
-	for n := 0; n < len(todo); n++ {
-		for _, from := range into[todo[n]] {
+	for n := 0; n < len(reached); n++ {
+		for _, from := range into[reached[n]] {
 			if !resumes[from] {
 				resumes[from] = true
-				todo = append(todo, from)
+				reached = append(reached, from)
 			}
 		}
 	}
 	for i := range resumes {
 		if !resumes[i] {
-			r.Wrong = fmt.Sprintf("%d states are stuck: no way leads from them to an end", seen.len()-len(todo))
+			r.Wrong = fmt.Sprintf("%d states are stuck: no way leads from them to an end", seen.len()-len(reached))
 			r.Path = c.path(seen, i, "")
 			break
 		}
